@@ -1,0 +1,33 @@
+// Package deps pins the libraries of DESIGN while the packages that use them are being written.
+package deps
+
+import (
+	_ "charm.land/bubbles/v2/help"
+	_ "charm.land/bubbles/v2/key"
+	_ "charm.land/bubbles/v2/textinput"
+	_ "charm.land/bubbles/v2/viewport"
+	_ "charm.land/bubbletea/v2"
+	_ "charm.land/fang/v2"
+	_ "charm.land/huh/v2"
+	_ "charm.land/lipgloss/v2"
+	_ "charm.land/lipgloss/v2/table"
+	_ "github.com/charmbracelet/colorprofile"
+	_ "github.com/charmbracelet/x/ansi"
+	_ "github.com/creack/pty"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-cmp/cmp/cmpopts"
+	_ "github.com/google/gopacket/layers"
+	_ "github.com/google/gopacket/pcapgo"
+	_ "github.com/google/nftables"
+	_ "github.com/google/nftables/expr"
+	_ "github.com/google/renameio/v2"
+	_ "github.com/moby/ipvs"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/rogpeppe/go-internal/txtar"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netlink/nl"
+	_ "github.com/vishvananda/netns"
+	_ "golang.org/x/net/bpf"
+	_ "golang.org/x/sys/unix"
+)
