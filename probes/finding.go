@@ -4,6 +4,8 @@
 package probes
 
 import (
+	"net/netip"
+
 	"lvstui/fixes"
 	"lvstui/lvs"
 )
@@ -35,8 +37,10 @@ type Finding struct {
 	Stage     lvs.Stage `json:"stage"`
 	Host      string    `json:"host"`    // where the cause is, as far as known
 	Subject   string    `json:"subject"` // what it is about: "172.16.0.8 on eth0"
-	Title     string    `json:"title"`   // one line
-	Why       string    `json:"why"`     // one paragraph: how this breaks the handshake
+	// VIP is the virtual address it concerns, invalid when it concerns none or all.
+	VIP   netip.Addr `json:"vip,omitzero"`
+	Title string     `json:"title"` // one line
+	Why   string     `json:"why"`   // one paragraph: how this breaks the handshake
 	// Evidence is what was seen, each with the command that shows it by hand.
 	Evidence []Evidence `json:"evidence"`
 	// SymptomOf is the ids of findings in the same report that cause this one.

@@ -1,0 +1,246 @@
+package probes
+
+import (
+	"net/netip"
+	"slices"
+
+	"lvstui/lvs"
+)
+
+// Cluster is all observed hosts together.
+type Cluster struct {
+	Hosts []*Host
+	// VIPs are the virtual addresses that count: the operator's, those of the virtual services of any host, and where no
+	// director is at hand the addresses that look like one.
+	VIPs []netip.Addr
+	// Named says that the VIPs are known for certain: from a director's table or from the operator, not guessed.
+	Named bool
+	// Destinations are those in the tables of all directors at hand.
+	Destinations []DestinationRef
+}
+
+// Options is what the operator said on the command line.
+type Options struct {
+	VIPs  []netip.Addr
+	Roles []lvs.Role // of the first host
+}
+
+// assemble finds out who is who. Roles follow from facts: virtual services make a director, a VIP held without a service,
+// or a RIP of some director, makes a real server; forwarding towards a VIP makes a router.
+func assemble(observed []Observation, opt Options) *Cluster {
+	c := &Cluster{}
+	for _, o := range observed {
+		c.Hosts = append(c.Hosts, newHost(o))
+	}
+	c.Destinations = destinations(c.Hosts)
+	c.VIPs, c.Named = clusterVIPs(c.Hosts, opt)
+	for i, h := range c.Hosts {
+		h.Roles = rolesOf(c, h)
+		if i == 0 {
+			for _, r := range opt.Roles {
+				if !h.Is(r) {
+					h.Roles = append(h.Roles, r)
+				}
+			}
+		}
+	}
+	return c
+}
+
+func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
+	add := func(ip netip.Addr) {
+		if ip.IsValid() && !slices.Contains(vips, ip) {
+			vips = append(vips, ip)
+		}
+	}
+	for _, ip := range opt.VIPs {
+		add(ip)
+	}
+	for _, h := range hosts {
+		if h.Snapshot.IPVS == nil {
+			continue
+		}
+		for _, v := range h.Snapshot.IPVS.Services {
+			add(v.Address)
+		}
+	}
+	named = len(vips) > 0
+	if !named {
+		for _, h := range hosts {
+			for _, ip := range Parked(h.Snapshot) {
+				add(ip)
+			}
+			for _, ip := range flowVIPs(h) {
+				add(ip)
+			}
+		}
+	}
+	slices.SortFunc(vips, netip.Addr.Compare)
+	return vips, named
+}
+
+// flowVIPs are the addresses that flows on this host were sent to as to a virtual service: a SYN addressed to this
+// host's MAC for an address it does not have, as a director sends it to a real server that lacks the VIP, or a flow
+// seen to pass through.
+func flowVIPs(h *Host) []netip.Addr {
+	var out []netip.Addr
+	for _, f := range h.Flows {
+		ip := f.Virtual.Addr()
+		if f.Vantage == lvs.RoleRealServer || f.Vantage == lvs.RoleRouter || f.Vantage == lvs.RoleDirector {
+			if len(h.HoldsOnWire(ip)) == 0 && !slices.Contains(out, ip) {
+				out = append(out, ip)
+			}
+		}
+	}
+	return out
+}
+
+func rolesOf(c *Cluster, h *Host) []lvs.Role {
+	roles := []lvs.Role{}
+	s := h.Snapshot
+	director := s.IPVS != nil && len(s.IPVS.Services) > 0
+	if director {
+		roles = append(roles, lvs.RoleDirector)
+	}
+	if isRealServer(c, h, director) {
+		roles = append(roles, lvs.RoleRealServer)
+	}
+	if !director && len(roles) == 0 && isRouter(c, h) {
+		roles = append(roles, lvs.RoleRouter)
+	}
+	if len(roles) == 0 && slices.ContainsFunc(c.VIPs, func(vip netip.Addr) bool { return isClient(h, vip) }) {
+		roles = append(roles, lvs.RoleClient)
+	}
+	return roles
+}
+
+func isRealServer(c *Cluster, h *Host, director bool) bool {
+	for _, ref := range c.Destinations {
+		// A destination that is the director's own address is a local one: that host is both.
+		if h.Has(ref.Destination.Address) {
+			return true
+		}
+	}
+	if director {
+		return false
+	}
+	for _, vip := range c.VIPs {
+		if h.Has(vip) && !anotherHoldsServiceOn(c, h, vip) {
+			return true
+		}
+		for _, f := range h.Flows {
+			if f.Vantage == lvs.RoleRealServer && f.Virtual.Addr() == vip {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// anotherHoldsServiceOn is for a host that has a VIP but is no destination of the director at hand: a second director
+// whose table is empty, say. With the director's own table at hand the table decides who is a real server.
+func anotherHoldsServiceOn(c *Cluster, h *Host, vip netip.Addr) bool {
+	for _, ref := range c.Destinations {
+		if ref.Service.Address == vip && ref.Director != h {
+			return len(Parked(h.Snapshot)) == 0
+		}
+	}
+	return false
+}
+
+func isRouter(c *Cluster, h *Host) bool {
+	if fwd, ok := h.Snapshot.Sysctl("net/ipv4/ip_forward"); !ok || fwd == 0 || len(h.WireLinks()) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(c.VIPs, func(vip netip.Addr) bool {
+		return h.Asked(lvs.RouteQuery{Dst: vip}).Outcome == lvs.OutUnicast
+	})
+}
+
+func isClient(h *Host, vip netip.Addr) bool {
+	for _, f := range h.Flows {
+		if f.Virtual.Addr() == vip && f.Vantage == lvs.RoleClient && h.ownsClient(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// DestinationRef is a destination together with its service and the director whose table has it.
+type DestinationRef struct {
+	Director    *Host
+	Service     lvs.Service
+	Destination lvs.Destination
+}
+
+func destinations(hosts []*Host) []DestinationRef {
+	var out []DestinationRef
+	for _, h := range hosts {
+		if h.Snapshot.IPVS == nil {
+			continue
+		}
+		for _, v := range h.Snapshot.IPVS.Services {
+			for _, d := range v.Destinations {
+				out = append(out, DestinationRef{h, v, d})
+			}
+		}
+	}
+	return out
+}
+
+// With returns the hosts that have the role.
+func (c *Cluster) With(r lvs.Role) []*Host {
+	var out []*Host
+	for _, h := range c.Hosts {
+		if h.Is(r) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// Holder returns the observed host that has the address on any device, nil when none has.
+func (c *Cluster) Holder(ip netip.Addr) *Host {
+	for _, h := range c.Hosts {
+		if h.Has(ip) {
+			return h
+		}
+	}
+	return nil
+}
+
+// HostOfMAC returns the observed host that has a link with that MAC (lower case, colons), nil when none has.
+func (c *Cluster) HostOfMAC(mac string) *Host {
+	for _, h := range c.Hosts {
+		for _, l := range h.Snapshot.Links {
+			if mac != "" && (l.MAC == mac || l.PermMAC == mac) {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+// ServedVIPs are the VIPs that this real server is a destination for. Where no director is at hand they are all VIPs
+// that the host has or is sent packets for.
+func (c *Cluster) ServedVIPs(h *Host) []netip.Addr {
+	var out []netip.Addr
+	add := func(ip netip.Addr) {
+		if ip.IsValid() && !slices.Contains(out, ip) {
+			out = append(out, ip)
+		}
+	}
+	refs := c.Destinations
+	for _, ref := range refs {
+		if h.Has(ref.Destination.Address) {
+			add(ref.Service.Address)
+		}
+	}
+	if len(refs) > 0 && len(out) > 0 {
+		return out
+	}
+	for _, ip := range c.VIPs {
+		add(ip)
+	}
+	return out
+}

@@ -1,0 +1,177 @@
+package probes
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+)
+
+// Observation is what is brought before Diagnose of one host: its facts, and the flows seen on it.
+type Observation struct {
+	Snapshot *lvs.Snapshot
+	// Flows are the flows seen there, nil when nobody listened.
+	Flows []capture.Flow
+	// Listened is for how long; 0 when nobody did.
+	Listened time.Duration
+}
+
+// Host is an observed host with what follows from its facts alone and from the cluster's.
+type Host struct {
+	Observation
+	Roles []lvs.Role
+
+	addresses map[netip.Addr][]lvs.Address // a director may have thousands
+}
+
+func newHost(o Observation) *Host {
+	h := &Host{Observation: o, addresses: make(map[netip.Addr][]lvs.Address, len(o.Snapshot.Addresses))}
+	for _, a := range o.Snapshot.Addresses {
+		h.addresses[a.Prefix.Addr()] = append(h.addresses[a.Prefix.Addr()], a)
+	}
+	return h
+}
+
+// Has tells whether the address is configured on any device of the host.
+func (h *Host) Has(ip netip.Addr) bool { return len(h.addresses[ip]) > 0 }
+
+// AddressesOf returns where an address is configured: one entry per device.
+func (h *Host) AddressesOf(ip netip.Addr) []lvs.Address { return h.addresses[ip] }
+
+// Is tells whether the host has the role.
+func (h *Host) Is(r lvs.Role) bool { return slices.Contains(h.Roles, r) }
+
+// Name is the host's name.
+func (h *Host) Name() string { return h.Snapshot.Host }
+
+// WireLinks are the links on which this host meets others: up, Ethernet with ARP, not loopback or dummy, and not enslaved
+// to a bridge or bond, whose master speaks for them.
+func (h *Host) WireLinks() []lvs.Link {
+	var out []lvs.Link
+	for _, l := range h.Snapshot.Links {
+		if l.OnWire() && l.Master == "" {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// OnLinkDevices are the wire links that have an address whose prefix contains ip, ip itself and /32s not counted: ARP
+// for ip is asked there.
+func (h *Host) OnLinkDevices(ip netip.Addr) []string {
+	var out []string
+	for _, a := range h.Snapshot.Addresses {
+		l, ok := h.Snapshot.Link(a.Device)
+		if !ok || !l.OnWire() || a.Prefix.IsSingleIP() || !a.Prefix.Masked().Contains(ip) {
+			continue
+		}
+		if !slices.Contains(out, a.Device) {
+			out = append(out, a.Device)
+		}
+	}
+	return out
+}
+
+// HoldsOnWire returns the devices on a wire that carry the address.
+func (h *Host) HoldsOnWire(ip netip.Addr) []lvs.Address {
+	var out []lvs.Address
+	for _, a := range h.AddressesOf(ip) {
+		if l, ok := h.Snapshot.Link(a.Device); ok && l.OnWire() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Parked are the IPv4 and IPv6 addresses on devices that are on no wire (lo, dummy, kube-ipvs0, a tunnel), and so look
+// like VIPs: global scope, or host scope outside 127/8 and ::1.
+func Parked(s *lvs.Snapshot) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range s.Addresses {
+		ip := a.Prefix.Addr()
+		l, ok := s.Link(a.Device)
+		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || !parking(l) {
+			continue
+		}
+		if !slices.Contains(out, ip) {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+func parking(l lvs.Link) bool {
+	return l.Loopback() || l.Kind == "dummy" || l.Type == "ipip" || strings.HasPrefix(l.Name, "kube-ipvs")
+}
+
+// RoutedLocal tells whether the host accepts packets for ip as its own: by an address, a local route or a prefix on lo.
+func (h *Host) RoutedLocal(ip netip.Addr) (local, known bool) { return h.Snapshot.IsLocal(ip) }
+
+// FlowsTo returns the flows to a VIP that count as evidence: seen here, and not started by this host itself, because a
+// client on the director or on a real server never takes the path (catalogue: client-on-director).
+func (h *Host) FlowsTo(vip netip.Addr) []capture.Flow {
+	var out []capture.Flow
+	for _, f := range h.Flows {
+		if f.Virtual.Addr() == vip && (!h.ownsClient(f) || h.Is(lvs.RoleClient)) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (h *Host) ownsClient(f capture.Flow) bool { return h.Has(f.Client.Addr()) }
+
+// SeenClients are the clients of a VIP that somebody saw, in flows, connections or sockets; assumed ones are left out.
+func (h *Host) SeenClients(vip netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	add := func(ip netip.Addr) {
+		if ip.IsValid() && !slices.Contains(out, ip) && !h.Has(ip) {
+			out = append(out, ip)
+		}
+	}
+	for _, f := range h.Flows {
+		if f.Virtual.Addr() == vip {
+			add(f.Client.Addr())
+		}
+	}
+	for _, c := range h.Snapshot.Clients {
+		if !c.Assumed() && (c.Virtual == vip || !c.Virtual.IsValid()) {
+			add(c.Address)
+		}
+	}
+	return out
+}
+
+// ClientsOf are the clients to judge a VIP by: the seen ones, else the assumed one with assumed = true.
+func (h *Host) ClientsOf(vip netip.Addr) (clients []netip.Addr, assumed bool) {
+	if seen := h.SeenClients(vip); len(seen) > 0 {
+		return seen, false
+	}
+	for _, c := range h.Snapshot.Clients {
+		if c.Assumed() && c.Address.Is4() == vip.Is4() {
+			clients = append(clients, c.Address)
+		}
+	}
+	return clients, true
+}
+
+// Served tells whether some client's handshake with the VIP was seen to complete here.
+func (h *Host) Served(vip netip.Addr) bool {
+	return slices.ContainsFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
+		return f.Outcome == capture.Established || f.Outcome == capture.Closed
+	})
+}
+
+// Asked is the kernel's answer to a routing question, or, when it was not asked, the prediction from the routes.
+func (h *Host) Asked(q lvs.RouteQuery) lvs.RouteAnswer {
+	if a, ok := h.Snapshot.Answer(q); ok {
+		return a
+	}
+	return h.Snapshot.Lookup(q)
+}
+
+// Counter is a counter's value since boot; 0 also when it could not be read.
+func (h *Host) Counter(name string) uint64 { return h.Snapshot.Counters[name] }

@@ -1,0 +1,139 @@
+package probes
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+)
+
+// FlowWindow is how far back flows count for the path, from the latest one seen on the host. What was cured a minute ago must not
+// keep the path red.
+const FlowWindow = 60 * time.Second
+
+// tally is what the flows of one host say of one stage.
+type tally struct{ reached, due, unobservable int }
+
+// path judges the eleven stages, from the findings and from the flows of the host asked about.
+func path(r *Report, rules []Rule, c *Cluster) []PathStage {
+	var flows [11]tally
+	observed := false
+	if len(c.Hosts) > 0 {
+		flows, observed = tallyFlows(c.Hosts[0], c)
+	}
+	out := make([]PathStage, 0, len(lvs.Stages))
+	for i, stage := range lvs.Stages {
+		p := PathStage{Stage: stage, Status: lvs.StageUnknown, Findings: []string{}, Reached: flows[i].reached, Due: flows[i].due}
+		for _, f := range r.Findings {
+			if f.Stage == stage && !slices.Contains(p.Findings, f.ID) {
+				p.Findings = append(p.Findings, f.ID)
+			}
+		}
+		p.Status, p.Note = stageStatus(r, stage, flows[i], observed)
+		if p.Status == lvs.StageUnknown && len(p.Findings) == 0 && factsClear(r, rules, c, stage) {
+			p.Status, p.Note = lvs.StageOK, "nothing in the way here"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// stageStatus weighs findings at a stage against what the flows show there. A finding of an outage that was proven makes the stage
+// broken even when no flow was seen; flows alone make it broken when none got past.
+func stageStatus(r *Report, stage lvs.Stage, t tally, observed bool) (lvs.StageStatus, string) {
+	status, note := lvs.StageUnknown, "not looked at"
+	switch {
+	case t.due > 0:
+		status, note = flowStatus(t), fmt.Sprintf("%d of %d", t.reached, t.due)
+	case t.unobservable > 0:
+		note = "not seen here"
+	case observed:
+		note = "no traffic yet"
+	}
+	for _, f := range r.Findings {
+		if f.Stage != stage || len(f.SymptomOf) > 0 {
+			continue
+		}
+		switch {
+		case f.Severity == Outage && f.Certainty != Hint:
+			return lvs.StageBroken, note
+		case (f.Severity == Outage || f.Severity == Degraded) && status != lvs.StageBroken:
+			status = lvs.StageSuspect
+		}
+	}
+	return status, note
+}
+
+// flowStatus: a stage that nearly every flow gets past is ok, because on any public address some scanner leaves its
+// handshakes half open.
+func flowStatus(t tally) lvs.StageStatus {
+	switch {
+	case t.reached == 0:
+		return lvs.StageBroken
+	case t.reached*5 >= t.due*4:
+		return lvs.StageOK
+	}
+	return lvs.StageSuspect
+}
+
+// tallyFlows counts, per stage, the flows to any VIP that were due to reach it and did. Flows still in their time do not count.
+func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
+	recent := recentFlows(h, c)
+	for _, f := range recent {
+		for i, stage := range lvs.Stages {
+			switch f.Stage(stage).State {
+			case lvs.Seen, lvs.Implied:
+				stages[i].due++
+				stages[i].reached++
+			case lvs.Missing:
+				stages[i].due++
+			case lvs.Unobservable:
+				stages[i].unobservable++
+			}
+		}
+	}
+	return stages, h.Flows != nil
+}
+
+// recentFlows are the flows to the cluster's VIPs that began within FlowWindow of the latest.
+func recentFlows(h *Host, c *Cluster) []capture.Flow {
+	var all []capture.Flow
+	for _, vip := range c.VIPs {
+		all = append(all, h.FlowsTo(vip)...)
+	}
+	var latest time.Time
+	for _, f := range all {
+		if f.LastSeen.After(latest) {
+			latest = f.LastSeen
+		}
+	}
+	return slices.DeleteFunc(all, func(f capture.Flow) bool {
+		return f.MidStream || latest.Sub(f.FirstSeen) > FlowWindow
+	})
+}
+
+// factsClear tells whether this host's facts alone show that nothing stands in the way of a stage: every outage rule of the stage was
+// judged on a host with the role that passes the stage, and none found anything. The stages in which the network alone has a
+// part (syn-sent, vip-resolved, and from syn-ack-at-client on) can not be cleared by facts.
+func factsClear(r *Report, rules []Rule, c *Cluster, stage lvs.Stage) bool {
+	role, byFacts := map[lvs.Stage]lvs.Role{
+		lvs.SynScheduled: lvs.RoleDirector, lvs.SynForwarded: lvs.RoleDirector,
+		lvs.SynAccepted: lvs.RoleRealServer, lvs.SynAckSent: lvs.RoleRealServer,
+	}[stage]
+	if !byFacts || len(c.With(role)) == 0 {
+		return false
+	}
+	judged := false
+	for _, rule := range rules {
+		if rule.Stage != stage || !slices.Contains(rule.Roles, role) {
+			continue
+		}
+		judged = true
+		if slices.ContainsFunc(r.Undecided, func(u Undecided) bool { return u.Rule == rule.ID }) {
+			return false
+		}
+	}
+	return judged
+}
