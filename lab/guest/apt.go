@@ -1,0 +1,199 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// kernelPackages are tried in order: Debian's small kernel for virtual machines, its general one,
+// Ubuntu's.
+var kernelPackages = []string{"linux-image-cloud-amd64", "linux-image-amd64", "linux-image-virtual"}
+
+// archive downloads packages of this machine's apt sources and unpacks them below dir. It needs no
+// root and installs nothing.
+type archive struct {
+	dir     string
+	log     io.Writer
+	depends map[string][]string
+	roots   map[string]string // package → folder it was unpacked to
+}
+
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9.+-]*(:amd64)?$`)
+
+// command runs apt or dpkg in dir and returns its output.
+func (a *archive) command(ctx context.Context, name string, args ...string) (string, error) {
+	if _, err := exec.LookPath(name); err != nil {
+		return "", fmt.Errorf("%s is not on this machine: the guest's kernel comes from a Debian or Ubuntu package archive; copy the cache folder (LVSTUI_CACHE) of a machine that has one", name)
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = a.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, lastLines(stderr.String(), 3))
+	}
+	return string(out), nil
+}
+
+// direct lists what a package depends on itself. Unknown packages give an error.
+func (a *archive) direct(ctx context.Context, pkg string) ([]string, error) {
+	if deps, ok := a.depends[pkg]; ok {
+		return deps, nil
+	}
+	out, err := a.command(ctx, "apt-cache", "depends", "--no-recommends", "--no-suggests",
+		"--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", pkg)
+	if err != nil {
+		return nil, err
+	}
+	var deps []string
+	for line := range strings.Lines(out) {
+		kind, dep, ok := strings.Cut(strings.TrimSpace(line), "Depends: ")
+		if ok && (kind == "" || kind == "|" || kind == "Pre" || kind == "Pre-") && packageName.MatchString(dep) {
+			deps = append(deps, dep)
+		}
+	}
+	if a.depends == nil {
+		a.depends = map[string][]string{}
+	}
+	a.depends[pkg] = deps
+	return deps, nil
+}
+
+// unpack downloads packages and unpacks each into a folder of its own. Those that are there already
+// cost nothing.
+func (a *archive) unpack(ctx context.Context, pkgs ...string) error {
+	var want []string
+	for _, p := range pkgs {
+		if a.roots[p] == "" {
+			want = append(want, p)
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.log, "guest: downloading", strings.Join(want, " "))
+	debs, err := os.MkdirTemp(a.dir, "debs-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(debs)
+	// apt's download user may not write into a folder of ours, and the packages are checked by
+	// their signed hashes whoever fetches them.
+	fetch := &archive{dir: debs}
+	if _, err := fetch.command(ctx, "apt-get", append([]string{"-o", "APT::Sandbox::User=", "download"}, want...)...); err != nil {
+		return fmt.Errorf("downloading packages for the guest: %w; if the package lists are old, type: sudo apt-get update", err)
+	}
+	names, err := filepath.Glob(filepath.Join(debs, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, deb := range names {
+		pkg, _, _ := strings.Cut(filepath.Base(deb), "_")
+		root := filepath.Join(a.dir, "root", pkg)
+		if err := os.MkdirAll(root, 0o755); err != nil {
+			return err
+		}
+		if _, err := a.command(ctx, "dpkg-deb", "-x", deb, root); err != nil {
+			return fmt.Errorf("unpacking a package for the guest: %w", err)
+		}
+		if a.roots == nil {
+			a.roots = map[string]string{}
+		}
+		a.roots[pkg] = root
+	}
+	for _, p := range want {
+		if a.roots[p] == "" {
+			return fmt.Errorf("apt-get download %s left no package of that name", p)
+		}
+	}
+	return nil
+}
+
+// kernel fetches the kernel and gives the folder with boot/ and lib/modules/, and its release.
+func (a *archive) kernel(ctx context.Context) (root, release string, err error) {
+	var deps []string
+	for _, meta := range kernelPackages {
+		if deps, err = a.direct(ctx, meta); err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return "", "", err
+		}
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("no kernel package for the guest (looked for %s): the package lists are empty or absent; type: sudo apt-get update (%w)",
+			strings.Join(kernelPackages, ", "), err)
+	}
+	var image []string
+	for _, d := range deps {
+		if strings.HasPrefix(d, "linux-image-") || strings.HasPrefix(d, "linux-modules-") {
+			image = append(image, d)
+			more, err := a.direct(ctx, d) // Ubuntu keeps the modules in packages beside the kernel
+			if err != nil {
+				return "", "", err
+			}
+			for _, m := range more {
+				if strings.HasPrefix(m, "linux-modules-") {
+					image = append(image, m)
+				}
+			}
+		}
+	}
+	if len(image) == 0 {
+		return "", "", errors.New("the kernel package names no kernel; type: sudo apt-get update")
+	}
+	if err := a.unpack(ctx, image...); err != nil {
+		return "", "", err
+	}
+	root = filepath.Join(a.dir, "kernel")
+	for _, p := range image {
+		if err := merge(a.roots[p], root); err != nil {
+			return "", "", err
+		}
+	}
+	names, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
+	if err != nil || len(names) != 1 {
+		return "", "", fmt.Errorf("%s holds %d kernels, one was expected", strings.Join(image, ", "), len(names))
+	}
+	return root, strings.TrimPrefix(filepath.Base(names[0]), "vmlinuz-"), nil
+}
+
+// merge moves the files of one tree into another. /usr/lib/modules, where newer releases keep them,
+// becomes /lib/modules.
+func merge(from, to string) error {
+	all, err := files(from)
+	if err != nil {
+		return err
+	}
+	for _, name := range all {
+		target := filepath.Join(to, strings.TrimPrefix(name, "usr/"))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(from, name), target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastLines gives the last n lines that are not blank, joined by "; ".
+func lastLines(s string, n int) string {
+	var lines []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}

@@ -1,0 +1,57 @@
+package guest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+
+	"lvstui/lab/guest/cpio"
+
+	"golang.org/x/sys/unix"
+)
+
+// packInitrd puts the cached base and what is new in this boot into one file in memory: qemu wants a
+// single file, and nothing needs to be left behind.
+func packInitrd(img Image, c Config) (*os.File, error) {
+	fd, err := unix.MemfdCreate("lvstui-initrd", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory for the initramfs: %w", err)
+	}
+	out := os.NewFile(uintptr(fd), "initrd")
+	if err := fillInitrd(out, img, c); err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+func fillInitrd(out *os.File, img Image, c Config) error {
+	base, err := os.Open(img.Base)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	if _, err := io.Copy(out, base); err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(out, 1<<20)
+	w := cpio.NewWriter(buffered)
+	if err := packFile(w, "init", 0o755, img.Init); err != nil {
+		return err
+	}
+	for _, f := range c.Files {
+		if f.Source == "" {
+			err = w.Bytes(merged(f.Path), f.Mode, f.Data)
+		} else {
+			err = packFile(w, merged(f.Path), f.Mode, f.Source)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}

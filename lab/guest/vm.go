@@ -1,0 +1,360 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"lvstui/lab/guest/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config says how to boot. The zero value is right for most.
+type Config struct {
+	MemoryMB int // 0: 1024; the machine gives only what the guest touches
+	CPUs     int // 0: 2
+	// Accel is "kvm" or "tcg". Empty: $LVSTUI_ACCEL, else kvm where a trial showed that it works.
+	Accel string
+	// Modules are loaded before the guest says hello; the kernel loads others when it needs them.
+	// Nil: ip_vs, veth, bridge and socket diagnosis. Empty but not nil: none.
+	Modules  []string
+	Files    []File        // packed beside init
+	Timeout  time.Duration // for the guest's hello; 0: one minute
+	Hostname string        // empty: "lvs"
+}
+
+// File is put into the guest before it boots: quicker than VM.Put for many or large ones.
+type File struct {
+	Path   string
+	Mode   os.FileMode
+	Source string // file on this machine; when empty, Data
+	Data   []byte
+}
+
+// VM is a guest that runs.
+type VM struct {
+	Release string        // of its kernel
+	Accel   string        // what it runs on
+	Console string        // path of the kernel's messages; removed by Close unless the guest crashed
+	Booted  time.Duration // from qemu's start to the guest's hello
+	Trouble []string      // what init could not set up
+
+	conn   *wire.Conn
+	cmd    *exec.Cmd
+	stderr *tail
+	exited chan struct{}
+	wait   error // of qemu; valid once exited is closed
+
+	close   sync.Once
+	closing chan struct{}
+}
+
+// Boot starts a guest and waits for its hello. The guest ends with Close, with ctx, or with this process.
+func Boot(ctx context.Context, img Image, c Config) (*VM, error) {
+	if c.Accel == "" {
+		accel, err := chooseAccel(ctx, img)
+		if err != nil {
+			return nil, err
+		}
+		c.Accel = accel
+	}
+	return boot(ctx, img, c)
+}
+
+func boot(ctx context.Context, img Image, c Config) (*VM, error) {
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute
+	}
+	vm := &VM{Accel: c.Accel, stderr: &tail{}, exited: make(chan struct{}), closing: make(chan struct{})}
+	initrd, err := packInitrd(img, c)
+	if err != nil {
+		return nil, fmt.Errorf("packing the guest's initramfs: %w", err)
+	}
+	defer initrd.Close()
+	console, err := os.CreateTemp(img.Cache, "console-*.log")
+	if err != nil {
+		return nil, fmt.Errorf("the guest's console: %w", err)
+	}
+	vm.Console = console.Name()
+	console.Close()
+
+	began := time.Now()
+	stream, err := vm.start(img, c, initrd)
+	if err != nil {
+		os.Remove(vm.Console)
+		return nil, err
+	}
+	h, err := vm.greet(ctx, stream, c.Timeout)
+	if err != nil {
+		vm.kill()
+		stream.Close()
+		if ctx.Err() != nil {
+			os.Remove(vm.Console)
+		}
+		return nil, err
+	}
+	vm.Booted = time.Since(began)
+	vm.Release, vm.Trouble = h.Release, h.Trouble
+	vm.conn = wire.NewConn(stream, nil, nil)
+	context.AfterFunc(ctx, func() { vm.Close() })
+	return vm, nil
+}
+
+// start runs qemu. The control channel is a socket pair whose other end only qemu has: no name in any
+// file system, and either side sees at once when the other is gone.
+func (vm *VM) start(img Image, c Config, initrd *os.File) (*os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the guest's control channel: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
+	defer theirs.Close()
+
+	vm.cmd = exec.Command(img.QEMU, arguments(img, c, vm.Console)...)
+	vm.cmd.ExtraFiles = []*os.File{theirs, initrd} // descriptors 3 and 4
+	vm.cmd.Stdout, vm.cmd.Stderr = vm.stderr, vm.stderr
+	vm.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	vm.cmd.Dir = "/"
+	vm.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	go func() {
+		// The kernel sends Pdeathsig when the thread that forked ends, not the process: this one
+		// stays until qemu has gone.
+		runtime.LockOSThread()
+		err := vm.cmd.Start()
+		started <- err
+		if err == nil {
+			vm.wait = vm.cmd.Wait()
+			close(vm.exited)
+		}
+		runtime.UnlockOSThread()
+	}()
+	if err := <-started; err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("starting %s: %w", img.QEMU, err)
+	}
+	return ours, nil
+}
+
+const (
+	controlFD = 3
+	initrdFD  = 4
+	portName  = "lvstui.control"
+)
+
+// arguments is the whole of what the guest is given: processors, memory, a clock, one serial line that
+// is written to a file, one port for our protocol. No disk, no network, no shared folder.
+func arguments(img Image, c Config, console string) []string {
+	memory, cpus := c.MemoryMB, c.CPUs
+	if memory == 0 {
+		memory = 1024
+	}
+	if cpus == 0 {
+		cpus = 2
+	}
+	accel, cpu := "tcg,thread=multi", "qemu64,+rdrand,+rdseed" // without them the kernel waits for entropy
+	if c.Accel == "kvm" {
+		accel, cpu = "kvm", "host"
+	}
+	modules := bootModules
+	if c.Modules != nil {
+		modules = c.Modules
+	}
+	hostname := c.Hostname
+	if hostname == "" {
+		hostname = "lvs"
+	}
+	cmdline := []string{
+		"console=ttyS0", "quiet", "loglevel=4", "panic=-1", "oops=panic", "rdinit=/init", "mitigations=off",
+		"random.trust_cpu=on", "net.ifnames=0",
+		"lvstui.hostname=" + hostname, "lvstui.modules=" + strings.Join(modules, ","),
+	}
+	return []string{
+		"-machine", "pc,usb=off,vmport=off", "-cpu", cpu, "-smp", fmt.Sprint(cpus), "-accel", accel, "-m", fmt.Sprint(memory),
+		"-no-user-config", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
+		"-parallel", "none", "-nic", "none", "-no-reboot",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-chardev", "file,id=console,path=" + strings.ReplaceAll(console, ",", ",,"), "-serial", "chardev:console",
+		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", controlFD),
+		"-device", "virtio-serial-pci,max_ports=2", "-device", "virtserialport,chardev=control,name=" + portName,
+		"-kernel", img.Kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", initrdFD),
+		"-append", strings.Join(cmdline, " "),
+	}
+}
+
+// greet exchanges the greetings, or says why the guest did not come up.
+func (vm *VM) greet(ctx context.Context, stream *os.File, limit time.Duration) (hello, error) {
+	type answer struct {
+		hello hello
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		var a answer
+		if a.err = wire.ReadHello(stream, &a.hello); a.err == nil {
+			a.err = wire.SendHello(stream, welcome{protocolVersion})
+		}
+		answers <- a
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			vm.settle()
+			return hello{}, vm.explain("the guest did not come up", a.err)
+		}
+		if a.hello.Version != protocolVersion {
+			return hello{}, fmt.Errorf("the guest's init speaks version %d, this is %d: they must be the same executable", a.hello.Version, protocolVersion)
+		}
+		return a.hello, nil
+	case <-vm.exited:
+		return hello{}, vm.explain("the guest ended while it booted", nil)
+	case <-timer.C:
+		return hello{}, vm.explain(fmt.Sprintf("the guest did not come up within %v (%s)", limit, vm.Accel), errSilent)
+	case <-ctx.Done():
+		return hello{}, fmt.Errorf("booting the guest: %w", ctx.Err())
+	}
+}
+
+var errSilent = errors.New("no hello")
+
+// settle gives qemu a moment to end, so that its exit status can be told.
+func (vm *VM) settle() {
+	select {
+	case <-vm.exited:
+	case <-time.After(2 * time.Second):
+	}
+}
+
+// explain makes an error with what is known of the guest's end: qemu's words and the last lines of the
+// kernel's console.
+func (vm *VM) explain(what string, cause error) error {
+	var b strings.Builder
+	b.WriteString(what)
+	select {
+	case <-vm.exited:
+		fmt.Fprintf(&b, "; qemu ended (%v)", vm.cmd.ProcessState)
+	default:
+	}
+	if words := lastLines(vm.stderr.String(), 4); words != "" {
+		fmt.Fprintf(&b, "; qemu says: %s", printable(words))
+	}
+	if lines := consoleTail(vm.Console, 12); lines != "" {
+		fmt.Fprintf(&b, "; the last lines of its console (%s):\n%s", vm.Console, lines)
+	}
+	if cause != nil && !errors.Is(cause, io.EOF) {
+		return fmt.Errorf("%s: %w", b.String(), cause)
+	}
+	return errors.New(b.String())
+}
+
+// Done is closed when the guest is gone, for whatever reason.
+func (vm *VM) Done() <-chan struct{} { return vm.exited }
+
+// Close powers the guest off. It returns an error when the guest had crashed before.
+func (vm *VM) Close() error {
+	var err error
+	vm.close.Do(func() {
+		crashed := false
+		select {
+		case <-vm.exited:
+			crashed = true
+		case <-vm.conn.Done():
+			vm.settle()
+			crashed = true
+		default:
+		}
+		if crashed {
+			err = vm.explain("the guest ended by itself", nil)
+			close(vm.closing)
+			vm.kill()
+			return
+		}
+		close(vm.closing)
+		_ = vm.conn.Bye() // if it cannot be heard, kill
+		select {
+		case <-vm.exited:
+		case <-time.After(3 * time.Second):
+		}
+		vm.kill()
+		os.Remove(vm.Console)
+	})
+	<-vm.exited
+	vm.conn.Close()
+	return err
+}
+
+func (vm *VM) kill() {
+	_ = vm.cmd.Process.Kill() // fails only when it has ended already
+	<-vm.exited
+}
+
+// consoleTail reads the last lines of the console log, cleaned for a terminal.
+func consoleTail(name string, lines int) string {
+	f, err := os.Open(filepath.Clean(name))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > 16<<10 {
+		if _, err := f.Seek(-16<<10, io.SeekEnd); err != nil {
+			return ""
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, 16<<10))
+	if err != nil {
+		return ""
+	}
+	var out []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(printable(line)); line != "" {
+			out = append(out, "  "+line)
+		}
+	}
+	return strings.Join(out[max(0, len(out)-lines):], "\n")
+}
+
+// printable drops what could move a terminal's cursor or colour it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0xfffd {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if extra := len(t.buf) - 4<<10; extra > 0 {
+		t.buf = append(t.buf[:0], t.buf[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
