@@ -1,0 +1,130 @@
+package capture
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// ARPSighting is who asked for an address and who claimed it. More than one claiming MAC for a VIP is the
+// classic fault of direct routing.
+type ARPSighting struct {
+	Address  netip.Addr `json:"address"`
+	Asked    []ARPHost  `json:"asked"`    // senders of requests for the address
+	Answered []ARPHost  `json:"answered"` // senders of replies and gratuitous ARP that give the address as theirs
+	Claimed  []ARPHost  `json:"claimed"`  // senders of requests for something else with the address as their own: poisons caches
+}
+
+// ARPHost is one station in an ARPSighting. IP is the sender address it gave.
+type ARPHost struct {
+	MAC       MAC        `json:"mac"`
+	IP        netip.Addr `json:"ip"`
+	Interface string     `json:"interface,omitempty"`
+	Direction Direction  `json:"direction,omitzero"`
+	Count     int        `json:"count"`
+	First     time.Time  `json:"first"`
+	Last      time.Time  `json:"last"`
+}
+
+// Bounds against a segment full of ARP.
+const (
+	maxARPTargets = 512
+	maxARPHosts   = 16
+)
+
+type arpRole uint8
+
+const (
+	arpAsked arpRole = iota
+	arpAnswered
+	arpClaimed
+	numARPRoles
+)
+
+type arpHost struct {
+	mac         MAC
+	ip          netip.Addr
+	ifindex     int32
+	dir         Direction
+	count       int
+	first, last int64
+}
+
+type arpTable struct {
+	targets map[netip.Addr]*[numARPRoles][]arpHost
+}
+
+func (a *arpTable) add(p *Packet) {
+	gratuitous := p.Src == p.Dst
+	switch {
+	case p.ARP.Op == 2, gratuitous:
+		a.note(p.Src, arpAnswered, p)
+	case p.ARP.Op == 1:
+		a.note(p.Dst, arpAsked, p)
+		if p.Src.IsValid() && !p.Src.IsUnspecified() {
+			a.note(p.Src, arpClaimed, p)
+		}
+	}
+}
+
+// note counts one station. Beyond the bounds it forgets newcomers rather than what it knows.
+func (a *arpTable) note(target netip.Addr, role arpRole, p *Packet) {
+	if a.targets == nil {
+		a.targets = make(map[netip.Addr]*[numARPRoles][]arpHost)
+	}
+	roles := a.targets[target]
+	if roles == nil {
+		if len(a.targets) >= maxARPTargets {
+			return
+		}
+		roles = new([numARPRoles][]arpHost)
+		a.targets[target] = roles
+	}
+	for i := range roles[role] {
+		h := &roles[role][i]
+		if h.mac == p.ARP.SenderMAC && h.ip == p.Src && h.ifindex == p.Interface && h.dir == p.Dir {
+			h.count++
+			h.first, h.last = min(h.first, p.Time), max(h.last, p.Time)
+			return
+		}
+	}
+	if len(roles[role]) < maxARPHosts {
+		roles[role] = append(roles[role], arpHost{p.ARP.SenderMAC, p.Src, p.Interface, p.Dir, 1, p.Time, p.Time})
+	}
+}
+
+// ARP lists what was seen of ARP for the VIPs: the configured ones, or those that connections were made to.
+// It is sorted by address.
+func (t *Tracker) ARP() []ARPSighting {
+	list := []ARPSighting{}
+	for addr, roles := range t.arp.targets {
+		if _, ok := t.vips[addr]; !ok {
+			continue
+		}
+		s := ARPSighting{Address: addr}
+		for role, to := range []*[]ARPHost{&s.Asked, &s.Answered, &s.Claimed} {
+			*to = make([]ARPHost, len(roles[role]))
+			for i, h := range roles[role] {
+				(*to)[i] = ARPHost{h.mac, h.ip, t.names[h.ifindex], h.dir, h.count,
+					time.Unix(0, h.first).UTC(), time.Unix(0, h.last).UTC()}
+			}
+		}
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b ARPSighting) int { return a.Address.Compare(b.Address) })
+	return slices.Clip(list)
+}
+
+// Answerers lists the distinct MACs that gave the address as theirs, in order of first sight.
+func (s *ARPSighting) Answerers() []MAC {
+	hosts := slices.Clone(s.Answered)
+	slices.SortStableFunc(hosts, func(a, b ARPHost) int { return cmp.Compare(a.First.UnixNano(), b.First.UnixNano()) })
+	var macs []MAC
+	for _, h := range hosts {
+		if !slices.Contains(macs, h.MAC) {
+			macs = append(macs, h.MAC)
+		}
+	}
+	return macs
+}

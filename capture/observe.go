@@ -1,0 +1,213 @@
+package capture
+
+// observe writes down what the segment p of flow r shows. way says where it travels to.
+func (t *Tracker) observe(r *record, p *Packet, way int) {
+	slot := t.slotOf(r, p, way)
+	l := &r.lanes[way][slot]
+	if l.duplicate(p) {
+		return
+	}
+	var bits eventBits
+	end := p.Seq + uint32(p.PayloadLen)
+	if p.Flags.Has(SYN) || p.Flags.Has(FIN) {
+		end++
+	}
+	if in := &r.lanes[way][slotIn]; slot == slotOut && in.frames > 0 && int32(end-in.maxEnd) <= 0 {
+		bits |= bitForwarded
+	}
+	handshakeAgain, dataAgain := t.classify(r, p, way, slot), l.count(p, end)
+	if handshakeAgain || dataAgain {
+		bits |= bitResent
+	}
+	l.remember(p)
+	if way == toVirtual && bits&bitResent != 0 && !p.Flags.Has(SYN) && !r.replied() {
+		r.lastRetry = max(r.lastRetry, p.Time)
+	}
+	t.appendEvent(r, p, way, bits)
+}
+
+// classify keeps the first sighting of everything that proves a stage, and tells whether p is a resent
+// SYN or SYN-ACK.
+func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
+	switch {
+	case p.Flags.Has(SYN) && way == toVirtual && !p.Flags.Has(ACK):
+		r.flags |= hasISN
+		r.isn = p.Seq
+		if r.comesRound(p, slot) {
+			r.looped = min(r.looped+1, 255-1)
+			return false
+		}
+		r.sights[clsSYN][slot].take(p)
+		return r.again(&r.synN[slot], p)
+	case p.Flags.Has(SYN) && way == toClient:
+		if r.has(hasISN) && p.Ack != r.isn+1 {
+			return false // answers another SYN
+		}
+		r.flags |= hasISN
+		r.isn, r.irs = p.Ack-1, p.Seq
+		r.sights[clsSYNACK][slot].take(p)
+		return r.again(&r.synAckN[slot], p)
+	case p.Flags.Has(RST) && way == toVirtual:
+		r.sights[clsRSTc][slot].take(p)
+	case p.Flags.Has(RST):
+		if !r.answered() {
+			r.flags |= refusedByRST
+		}
+		r.sights[clsRSTv][slot].take(p)
+	case way == toVirtual && p.Flags.Has(ACK):
+		r.noteAck(p)
+		r.sights[clsACK][slot].take(p)
+		if p.Flags.Has(FIN) {
+			r.flags |= finClient
+		}
+	case way == toClient:
+		if p.Flags.Has(FIN) {
+			r.flags |= finVirtual
+		}
+		// An ACK of nothing but the SYN can be sent before the handshake is complete (a challenge, a
+		// window update); payload, FIN or an ACK of data cannot.
+		if p.PayloadLen > 0 || p.Flags.Has(FIN) || !r.has(hasISN) || int32(p.Ack-r.isn-1) > 0 {
+			r.sights[clsReply][slot].take(p)
+		}
+	}
+	return false
+}
+
+// again counts a SYN or SYN-ACK and is true from the second on.
+func (r *record) again(n *uint32, p *Packet) bool {
+	*n++
+	if *n > 1 {
+		r.lastRetry = max(r.lastRetry, p.Time)
+	}
+	return *n > 1
+}
+
+// comesRound is true if p is a SYN that this host has already had, back after a trip through a router:
+// the same frame with fewer hops left, too soon to be a retransmission.
+func (r *record) comesRound(p *Packet, slot int) bool {
+	l := &r.lanes[toVirtual][slot]
+	return l.frames > 0 && l.lastFlag.Has(SYN) && l.lastSeq == p.Seq && p.TTL < l.lastTTL && p.TTL > 0 &&
+		p.Time-l.lastTime < loopWindow
+}
+
+// noteAck watches the client's acknowledgements: when they rise, the real server's data reaches the
+// client. On a director, which never sees that data, it is the only proof.
+func (r *record) noteAck(p *Packet) {
+	switch {
+	case r.irs != 0 && int32(p.Ack-r.irs-1) > 0:
+		r.flags |= ackAdvanced
+	case r.firstAck == 0:
+		r.firstAck = p.Ack
+	case int32(p.Ack-r.firstAck) > 0:
+		r.flags |= ackAdvanced
+	}
+}
+
+// answered is true once anything shows that the SYN was answered.
+func (r *record) answered() bool {
+	return r.saw(clsSYNACK) || r.saw(clsACK) || r.replied()
+}
+
+func (r *record) replied() bool { return r.saw(clsReply) || r.has(ackAdvanced) }
+
+func (r *record) saw(c class) bool { return r.sights[c][slotIn].set || r.sights[c][slotOut].set }
+
+// halfView is true while nothing of the VIP's side was seen: what a director sees with gate.
+func (r *record) halfView() bool {
+	return r.lanes[toClient][slotIn].frames == 0 && r.lanes[toClient][slotOut].frames == 0
+}
+
+// finished is true if the connection is over. With half a view the client's FIN has to do: the other
+// FIN passes elsewhere, and IPVS itself goes by the client's.
+func (r *record) finished() bool {
+	return r.saw(clsRSTc) || r.saw(clsRSTv) || r.has(finClient) && (r.has(finVirtual) || r.halfView())
+}
+
+// slotOf finds out whether p is on its way in or out.
+func (t *Tracker) slotOf(r *record, p *Packet, way int) int {
+	switch p.Dir {
+	case In:
+		return slotIn
+	case Out:
+		return slotOut
+	}
+	if p.HasMAC && len(t.macs) > 0 {
+		_, src := t.macs[p.SrcMAC]
+		_, dst := t.macs[p.DstMAC]
+		if src != dst {
+			if src {
+				p.Dir = Out
+				return slotOut
+			}
+			p.Dir = In
+			return slotIn
+		}
+	}
+	r.flags |= directionless
+	first, second := &r.lanes[way][slotIn], &r.lanes[way][slotOut]
+	switch {
+	case first.frames == 0:
+		return slotIn
+	case second.frames > 0 && p.HasMAC && first.src != p.SrcMAC:
+		if second.src == p.SrcMAC && second.dst == p.DstMAC {
+			return slotOut
+		}
+	}
+	if first.copied(p) {
+		return slotOut
+	}
+	return slotIn
+}
+
+// copied is true if p is the packet last seen in l, forwarded: the same segment from another MAC or with
+// one hop less, at once.
+func (l *lane) copied(p *Packet) bool {
+	if l.lastSeq != p.Seq || l.lastAck != p.Ack || l.lastFlag != p.Flags || l.lastLen != p.PayloadLen ||
+		p.Time-l.lastTime > forwardWindow || p.HasIPID && l.lastID != p.IPID {
+		return false
+	}
+	return p.HasMAC && p.SrcMAC != l.src && p.DstMAC != l.dst || p.TTL > 0 && p.TTL+1 == l.lastTTL
+}
+
+// duplicate is true if p is the very frame last seen in l, shown twice: on a device and on the one
+// stacked upon it, or by a mirror.
+func (l *lane) duplicate(p *Packet) bool {
+	if l.frames == 0 || l.lastSeq != p.Seq || l.lastAck != p.Ack || l.lastFlag != p.Flags ||
+		l.lastLen != p.PayloadLen || l.lastTTL != p.TTL || !p.HasIPID || l.lastID != p.IPID {
+		return false
+	}
+	gap := p.Time - l.lastTime
+	if gap < 0 {
+		gap = -gap
+	}
+	return gap < dupWindow || gap < dupWindowIf && l.lastIf != p.Interface
+}
+
+// count adds p to the lane and tells whether its payload or FIN was there before.
+func (l *lane) count(p *Packet, end uint32) (resent bool) {
+	l.frames++
+	if l.frames == 1 {
+		l.src, l.dst = p.SrcMAC, p.DstMAC
+	}
+	if !l.hasEnd {
+		l.hasEnd, l.maxEnd = true, end
+		l.bytes = uint64(p.PayloadLen)
+		return false
+	}
+	fresh := int32(end - l.maxEnd)
+	if fresh > 0 {
+		l.maxEnd = end
+		l.bytes += uint64(min(fresh, p.PayloadLen)) // behind a gap in the capture count what is there
+		return false
+	}
+	if p.PayloadLen == 0 && !p.Flags.Has(FIN) || p.Flags.Has(SYN) {
+		return false
+	}
+	l.resent++
+	return true
+}
+
+func (l *lane) remember(p *Packet) {
+	l.lastSeq, l.lastAck, l.lastLen, l.lastFlag = p.Seq, p.Ack, p.PayloadLen, p.Flags
+	l.lastTime, l.lastIf, l.lastID, l.lastTTL = p.Time, p.Interface, p.IPID, p.TTL
+}

@@ -1,0 +1,218 @@
+package capture
+
+import (
+	"bytes"
+	"net/netip"
+)
+
+// The flow table holds no pointers and only ever grows by whole chunks: the garbage collector has nothing
+// to walk and no insert copies the table (a doubling slice was measured to stall for 287 ms).
+
+// flowKey names a connection whichever way a packet travels: lo is the smaller end.
+type flowKey struct {
+	lo, hi         [16]byte
+	loPort, hiPort uint16
+	proto          uint8
+}
+
+// keyOf gives the key, and whether the packet's source is its lo end.
+func keyOf(proto uint8, src, dst netip.Addr, sport, dport uint16) (k flowKey, srcIsLo bool) {
+	a, b := src.As16(), dst.As16()
+	c := bytes.Compare(a[:], b[:])
+	if c < 0 || c == 0 && sport <= dport {
+		return flowKey{a, b, sport, dport, proto}, true
+	}
+	return flowKey{b, a, dport, sport, proto}, false
+}
+
+// sighting is the first frame that showed something.
+type sighting struct {
+	time     int64
+	ifindex  int32
+	src, dst MAC
+	ttl      uint8
+	dir      Direction
+	set      bool
+	tunnel   bool
+}
+
+func (s *sighting) take(p *Packet) {
+	if !s.set {
+		*s = sighting{p.Time, p.Interface, p.SrcMAC, p.DstMAC, p.TTL, p.Dir, true, p.Tunnel}
+	}
+}
+
+// class is what a segment proves, if it proves anything about a stage.
+type class uint8
+
+const (
+	clsSYN    class = iota // client's SYN
+	clsSYNACK              // answer to it
+	clsACK                 // any later segment of the client
+	clsReply               // a segment from the VIP that only exists once the handshake's ACK arrived
+	clsRSTc                // RST of the client
+	clsRSTv                // RST from the VIP
+	numClasses
+	clsNone = numClasses
+)
+
+// A frame passes a forwarding host twice. Slot 0 holds frames on their way in, slot 1 on their way out.
+// In a file without directions slot 0 holds the first copy and slot 1 the forwarded one.
+const (
+	slotIn  = 0
+	slotOut = 1
+)
+
+// lane counts the frames of one way (to the VIP or to the client) in one slot.
+type lane struct {
+	frames   uint32
+	resent   uint32 // payload or FIN seen before in this lane
+	bytes    uint64
+	maxEnd   uint32 // highest sequence number behind a segment
+	hasEnd   bool
+	lastLen  int32
+	lastSeq  uint32
+	lastAck  uint32
+	lastTime int64
+	lastIf   int32
+	lastID   uint16
+	lastTTL  uint8
+	lastFlag TCPFlags
+	src, dst MAC
+}
+
+// Ways of a packet.
+const (
+	toVirtual = 0
+	toClient  = 1
+)
+
+type recordFlags uint16
+
+const (
+	hasISN recordFlags = 1 << iota
+	hasIRS
+	finClient
+	finVirtual
+	refusedByRST
+	ackAdvanced // the client acknowledged more and more: data reaches it
+	directionless
+	isOver // linked in the list of finished flows
+	returned
+	refusedByICMP
+)
+
+// rejectRec is the part of an ICMP error that the record keeps.
+type rejectRec struct {
+	at         sighting
+	from       [16]byte
+	typ, code  uint8
+	fromClient bool
+}
+
+// record is one flow as the tracker remembers it: bare observations. What they mean for the stages is
+// worked out only when somebody asks (stages.go), so it cannot depend on the order of asking.
+type record struct {
+	key           flowKey
+	clientIsLo    bool
+	flags         recordFlags
+	id            uint64
+	prev, next    int32 // in the list of live or of finished flows, oldest first
+	older         int32 // unused slot: next free record
+	isn, irs      uint32
+	firstAck      uint32
+	first, last   int64
+	lastRetry     int64 // last retransmission of a SYN or SYN-ACK, or of data nobody answered
+	sights        [numClasses][2]sighting
+	synN, synAckN [2]uint32
+	lanes         [2][2]lane // way, slot
+	icmp          rejectRec
+	looped        uint8 // times the same SYN came in again with a smaller TTL
+	events        int32 // first page of the event list
+	lastPage      int32
+	eventCount    int32
+	eventsLost    int32
+}
+
+func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
+
+func (r *record) client() netip.AddrPort {
+	if r.clientIsLo {
+		return addrPort(r.key.lo, r.key.loPort)
+	}
+	return addrPort(r.key.hi, r.key.hiPort)
+}
+
+func (r *record) virtual() netip.AddrPort {
+	if r.clientIsLo {
+		return addrPort(r.key.hi, r.key.hiPort)
+	}
+	return addrPort(r.key.lo, r.key.loPort)
+}
+
+func addrPort(a [16]byte, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), port)
+}
+
+// slab hands out T by number, in chunks that never move, up to a limit.
+type slab[T any] struct {
+	chunks []*[slabChunk]T
+	free   []int32
+	used   int32
+	limit  int32
+}
+
+const slabChunk = 256
+
+func (s *slab[T]) at(i int32) *T { return &s.chunks[i/slabChunk][i%slabChunk] }
+
+// take gives a zeroed T and its number, or -1 when the limit is reached.
+func (s *slab[T]) take() int32 {
+	var i int32
+	switch {
+	case len(s.free) > 0:
+		i = s.free[len(s.free)-1]
+		s.free = s.free[:len(s.free)-1]
+	case s.used < s.limit:
+		i = s.used
+		if int(i/slabChunk) == len(s.chunks) {
+			s.chunks = append(s.chunks, new([slabChunk]T))
+		}
+		s.used++
+	default:
+		return -1
+	}
+	var zero T
+	*s.at(i) = zero
+	return i
+}
+
+func (s *slab[T]) give(i int32) { s.free = append(s.free, i) }
+
+// list is a doubly linked list of records through their prev and next, oldest first.
+type list struct{ head, tail int32 }
+
+func (l *list) push(s *slab[record], i int32) {
+	r := s.at(i)
+	r.prev, r.next = l.tail, -1
+	if l.tail >= 0 {
+		s.at(l.tail).next = i
+	} else {
+		l.head = i
+	}
+	l.tail = i
+}
+
+func (l *list) remove(s *slab[record], i int32) {
+	r := s.at(i)
+	if r.prev >= 0 {
+		s.at(r.prev).next = r.next
+	} else {
+		l.head = r.next
+	}
+	if r.next >= 0 {
+		s.at(r.next).prev = r.prev
+	} else {
+		l.tail = r.prev
+	}
+}

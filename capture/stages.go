@@ -1,0 +1,255 @@
+package capture
+
+import (
+	"time"
+
+	"lvstui/lvs"
+)
+
+// Places of the stages in lvs.Stages.
+const (
+	iSynSent = iota
+	iVIPResolved
+	iSynAtDirector
+	iSynScheduled
+	iSynForwarded
+	iSynAtRealServer
+	iSynAccepted
+	iSynAckSent
+	iSynAckAtClient
+	iAckAtDirector
+	iEstablished
+	numStages
+)
+
+// judgement is what a record says about the stages.
+type judgement struct {
+	view
+	seen    [numStages]*sighting
+	top     int // the furthest stage that is proved
+	due     int // the stage to be missing if the flow is stalled or refused; numStages: nothing is due
+	watched [numStages]bool
+	done    bool // the handshake is complete as far as can be seen from here
+	outcome Outcome
+}
+
+// judge reads r at the time now. It changes nothing.
+func (t *Tracker) judge(r *record, now int64) judgement {
+	j := judgement{view: t.view(r), top: -1, due: numStages}
+	switch j.vantage {
+	case lvs.RoleClient:
+		j.asClient()
+	case lvs.RoleRouter:
+		j.asRouter()
+	case lvs.RoleRealServer:
+		j.asRealServer()
+	default:
+		j.asDirector()
+	}
+	if r.has(ackAdvanced) {
+		j.prove(iEstablished) // data reached the client, so the handshake was complete
+		j.done = true
+	}
+	j.outcome = j.conclude(now, int64(t.cfg.StallAfter))
+	return j
+}
+
+// prove notes that everything up to stage i has happened.
+func (j *judgement) prove(i int) {
+	j.top = max(j.top, i)
+	if j.due <= i {
+		j.due = numStages
+	}
+}
+
+// see notes that frame s shows stage i, if it was seen at all.
+func (j *judgement) see(i int, s *sighting) {
+	j.watched[i] = true
+	if s.set {
+		j.seen[i] = s
+		j.prove(i)
+	}
+}
+
+// expect names the stage that misses if condition is not met. The first one that misses counts.
+func (j *judgement) expect(i int, met bool) {
+	j.watched[i] = true
+	if !met && i > j.top && j.due == numStages {
+		j.due = i
+	}
+}
+
+// asClient: the SYN goes out; the SYN-ACK comes in; whether the ACK arrived shows only in what follows it.
+// That the SYN's frame had somebody's MAC proves nothing about the VIP: it may be the router's.
+func (j *judgement) asClient() {
+	j.see(iSynSent, j.out(clsSYN))
+	j.see(iSynAckAtClient, j.in(clsSYNACK))
+	j.see(iEstablished, j.in(clsReply))
+	if j.r.saw(clsACK) {
+		j.prove(iSynAckAtClient)
+	}
+	j.done = j.r.saw(clsACK) || j.r.replied()
+	j.expect(iSynAckAtClient, j.top >= iSynAckAtClient)
+	j.expect(iEstablished, false)
+}
+
+// asDirector: SYN in and out, ACK in and out. Replies pass elsewhere, unless the destination is this host
+// (then they go out from here) or the real server's gateway is (then they come in, and should not).
+func (j *judgement) asDirector() {
+	j.see(iSynAtDirector, j.in(clsSYN))
+	j.see(iSynForwarded, j.out(clsSYN))
+	local := j.out(clsSYNACK).set && !j.in(clsSYNACK).set && !j.out(clsSYN).set
+	if local || j.in(clsSYNACK).set {
+		s := j.in(clsSYNACK)
+		if local {
+			s = j.out(clsSYNACK)
+		}
+		j.seen[iSynAckSent] = s
+		j.prove(iSynAckSent)
+	}
+	j.see(iAckAtDirector, j.in(clsACK))
+	if local {
+		j.see(iEstablished, j.in(clsACK))
+	} else {
+		j.see(iEstablished, j.out(clsACK))
+	}
+	j.done = j.seen[iEstablished] != nil
+	if j.sentBack() {
+		j.expect(iSynScheduled, false)
+	}
+	j.expect(iSynForwarded, j.out(clsSYN).set)
+	j.expect(iAckAtDirector, j.in(clsACK).set)
+	j.expect(iEstablished, j.out(clsACK).set)
+}
+
+// sentBack is true if the director itself turned the SYN away: a RST of its own stack or an ICMP error that
+// says no destination or not allowed. Host unreachable comes after scheduling: the real server is mute.
+func (j *judgement) sentBack() bool {
+	if j.out(clsRSTv).set && !j.in(clsRSTv).set {
+		return true
+	}
+	c := &j.r.icmp
+	return j.r.has(refusedByICMP) && c.at.dir != In && c.typ == 3 && c.code != 1
+}
+
+// asRouter: every packet in and out. The SYN-ACK's arrival is where its leaving the real server can be seen;
+// its way out is the last that can be seen of its way to the client.
+func (j *judgement) asRouter() {
+	j.see(iSynSent, j.in(clsSYN))
+	j.see(iVIPResolved, j.out(clsSYN))
+	j.see(iSynAckSent, j.in(clsSYNACK))
+	j.see(iSynAckAtClient, j.out(clsSYNACK))
+	ackIn, ackOut := j.in(clsACK), j.out(clsACK)
+	reply := j.in(clsReply)
+	if !reply.set {
+		reply = j.out(clsReply)
+	}
+	j.see(iEstablished, reply)
+	if ackIn.set || ackOut.set {
+		j.prove(iSynAckAtClient)
+	}
+	j.done = ackOut.set || reply.set
+	j.expect(iVIPResolved, j.out(clsSYN).set)
+	j.expect(iSynAckSent, j.in(clsSYNACK).set)
+	j.expect(iSynAckAtClient, j.out(clsSYNACK).set)
+	j.expect(iAckAtDirector, ackOut.set)
+	j.expect(iEstablished, false)
+}
+
+// asRealServer: the SYN comes in, the SYN-ACK goes out; if the ACK does not come, the SYN-ACK did not arrive.
+func (j *judgement) asRealServer() {
+	j.see(iSynAtRealServer, j.in(clsSYN))
+	j.see(iSynAckSent, j.out(clsSYNACK))
+	j.see(iEstablished, j.in(clsACK))
+	j.done = j.in(clsACK).set
+	if j.out(clsRSTv).set || j.r.has(refusedByICMP) {
+		j.expect(iSynAccepted, false)
+	}
+	j.expect(iSynAckSent, j.out(clsSYNACK).set)
+	j.expect(iSynAckAtClient, j.in(clsACK).set)
+}
+
+// conclude says how the connection went, at the time now.
+func (j *judgement) conclude(now, stallAfter int64) Outcome {
+	r := j.r
+	switch {
+	case r.has(refusedByRST):
+		return Refused
+	case r.has(refusedByICMP) && !r.answered():
+		return Refused
+	case r.has(finClient) && (r.has(finVirtual) || r.halfView()):
+		return Closed
+	case r.saw(clsRSTc) || r.saw(clsRSTv):
+		return Reset
+	case j.done && !j.unheard():
+		return Established
+	case r.lastRetry > j.progress() || now-j.progress() >= stallAfter:
+		return Stalled // who resends has waited in vain; else we have
+	}
+	return Pending
+}
+
+// unheard is true if the client completed the handshake and nothing shows that anybody noticed: its data
+// or the server's SYN-ACK is resent and the VIP has sent nothing since.
+func (j *judgement) unheard() bool {
+	if j.vantage != lvs.RoleClient && j.vantage != lvs.RoleRouter || j.r.replied() {
+		return false
+	}
+	return j.r.lastRetry > j.progress()
+}
+
+// progress is the time of the last new thing in the handshake.
+func (j *judgement) progress() int64 {
+	at := int64(-1 << 62)
+	for c := clsSYN; c <= clsReply; c++ {
+		for slot := range j.r.sights[c] {
+			if s := &j.r.sights[c][slot]; s.set {
+				at = max(at, s.time)
+			}
+		}
+	}
+	return max(at, j.r.first)
+}
+
+// state of stage i.
+func (j *judgement) state(i int) lvs.StageState {
+	failed := j.outcome == Stalled || j.outcome == Refused
+	switch {
+	case j.seen[i] != nil:
+		return lvs.Seen
+	case i <= j.top:
+		return lvs.Implied
+	case failed && i == j.due:
+		return lvs.Missing
+	case j.watched[i]:
+		return lvs.Pending
+	}
+	return lvs.Unobservable
+}
+
+// stages writes the judgement down for people, with names for interfaces.
+func (t *Tracker) stages(j *judgement) []StageSight {
+	list := make([]StageSight, numStages)
+	for i := range list {
+		list[i] = StageSight{Stage: lvs.Stages[i], State: j.state(i)}
+		if s := j.seen[i]; s != nil {
+			list[i].Time = time.Unix(0, s.time).UTC()
+			list[i].Interface = t.names[s.ifindex]
+			list[i].Direction = t.sightDirection(j, i, s)
+			list[i].SrcMAC, list[i].DstMAC = s.src, s.dst
+		}
+	}
+	return list
+}
+
+// sightDirection is the direction of the frame that proved stage i, inferred where the file has none.
+func (t *Tracker) sightDirection(j *judgement, i int, s *sighting) Direction {
+	if s.dir != Unknown {
+		return s.dir
+	}
+	forwarded := false
+	for c := range j.r.sights {
+		forwarded = forwarded || s == &j.r.sights[c][slotOut]
+	}
+	return j.direction(i != iSynAckSent && i != iSynAckAtClient && (i != iEstablished || s == j.in(clsACK) || s == j.out(clsACK)), forwarded)
+}
