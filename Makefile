@@ -1,0 +1,69 @@
+# lvstui: everything a newcomer or developer types. `make help` lists it.
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+# The toolchain that is installed is the one that is used: nothing is downloaded but modules.
+export GOTOOLCHAIN := local
+export GOFLAGS := -buildvcs=false -trimpath
+
+BIN      := bin/lvstui
+LDFLAGS  := -s -w
+TOPOLOGY ?= split
+FUZZTIME ?= 30s
+# Packages whose tests need root and a kernel of their own: they run in the lab's guest.
+KERNEL   := ./capture/live/... ./probes/collect/... ./fixes/apply/... ./lab ./cmd/lvstui
+# What the guest needs on this machine. Kernel and tools for the inside are fetched, not installed.
+PACKAGES := qemu-system-x86
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: packages build ## lvstui on the article's failing cluster, on a real ip_vs kernel (TOPOLOGY=split|shared|single)
+	@$(BIN) lab --topology $(TOPOLOGY)
+
+.PHONY: test
+test: packages check build ## every test: pure ones here, the others on the guest's kernel
+	@go test -timeout 15m $$(go list ./... | grep -vxF "$$(go list $(KERNEL))")
+	@go test -timeout 25m -p 1 -tags guest -exec '$(CURDIR)/$(BIN) lab test-exec' $(KERNEL)
+
+.PHONY: check
+check: ## format, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
+	  echo "not gofmt'ed: $$unformatted" >&2; echo "type: gofmt -w $$unformatted" >&2; exit 1; fi
+	@go vet ./... && go vet -tags guest ./...
+	@go tool staticcheck -tags guest ./...
+
+.PHONY: bench
+bench: ## the budgets of docs/benchmarks.md, measured on this machine
+	@go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /lab)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+.PHONY: build
+build: ## bin/lvstui, one static binary
+	@mkdir -p bin && go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/lvstui
+
+.PHONY: lab
+lab: packages build ## the article's environment in the background: bin/lvstui lab exec director -- ipvsadm -Ln
+	@$(BIN) lab up --topology $(TOPOLOGY)
+
+.PHONY: generate
+generate: ## regenerate what is generated: docs/findings, docs/keys.md
+	@go generate ./...
+
+.PHONY: packages
+packages:
+	@if ! dpkg-query -W -f '$${Status}\n' $(PACKAGES) 2>/dev/null | grep -q '^install ok installed' || \
+	    [ -z "$$(apt-cache policy linux-image-cloud-amd64 2>/dev/null | grep Candidate)" ]; then \
+	  echo "installing $(PACKAGES)" >&2; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; fi
