@@ -1,0 +1,222 @@
+package filter
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"lvstui/lvs"
+)
+
+var syn = Packet{
+	Iif: "eth0", Src: netip.MustParseAddr("188.88.88.10"), Dst: netip.MustParseAddr("172.16.0.8"),
+	Protocol: lvs.TCP, DstPort: 80, State: "new",
+}
+
+// on writes a condition as "field value|value", "field != value" or "field @set".
+func on(text string) lvs.Match {
+	words := strings.Fields(text)
+	m := lvs.Match{Field: strings.Join(words[:2], " ")}
+	words = words[2:]
+	if words[0] == "!=" {
+		m.Negate, words = true, words[1:]
+	}
+	if set, ok := strings.CutPrefix(words[0], "@"); ok {
+		m.Set = set
+	} else {
+		m.Values = strings.Split(words[0], "|")
+	}
+	return m
+}
+
+// rule is a verdict, a jump's target behind a blank, and conditions.
+func rule(verdict string, conditions ...string) lvs.FilterRule {
+	verdict, target, _ := strings.Cut(verdict, " ")
+	r := lvs.FilterRule{Verdict: verdict, Target: target, Text: strings.Join(conditions, " ") + " " + verdict}
+	for _, c := range conditions {
+		r.Matches = append(r.Matches, on(c))
+	}
+	return r
+}
+
+func opaque(verdict string, conditions ...string) lvs.FilterRule {
+	r := rule(verdict, conditions...)
+	r.Opaque = true
+	return r
+}
+
+func base(family, hook string, priority int, policy string, rules ...lvs.FilterRule) lvs.Chain {
+	return lvs.Chain{Backend: "nftables", Family: family, Table: "filter", Name: hook, Type: "filter", Hook: hook,
+		Priority: priority, Policy: policy, Rules: rules}
+}
+
+func plain(name string, rules ...lvs.FilterRule) lvs.Chain {
+	return lvs.Chain{Backend: "nftables", Family: "inet", Table: "filter", Name: name, Rules: rules}
+}
+
+func TestBeforeIPVS(t *testing.T) {
+	drop80 := rule("drop", "tcp dport 80")
+	for _, tt := range []struct {
+		name   string
+		chains []lvs.Chain
+		sets   []lvs.Set
+		want   Verdict
+		where  string
+	}{
+		{"no rules", nil, nil, Accept, ""},
+		{"policy", []lvs.Chain{base("inet", "input", 0, "drop")}, nil, Drop, "policy drop"},
+		{"policy after return", []lvs.Chain{base("inet", "input", 0, "drop", rule("return"))}, nil, Drop, "policy drop"},
+		{"accepted before the policy", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "tcp dport 22|80"))}, nil, Accept, ""},
+		{"another port", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "tcp dport 22|8000-9000"))}, nil, Drop, "policy drop"},
+		{"port range", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "th dport 1-1023"))}, nil, Accept, ""},
+		{"udp rule", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "udp dport 80"))}, nil, Accept, ""},
+		{"negated port of another protocol", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "udp dport != 53"))}, nil, Accept, ""},
+		{"reject", []lvs.Chain{base("ip", "input", 0, "", rule("reject", "ip daddr 172.16.0.0/24"))}, nil, Reject, "reject"},
+		{"accept in one chain, drop in a later one", []lvs.Chain{base("inet", "input", 10, "", drop80), base("ip", "input", 0, "", rule("accept"))}, nil, Drop, "tcp dport 80 drop"},
+		{"behind ip_vs", []lvs.Chain{base("inet", "input", 99, "drop", drop80)}, nil, Accept, ""},
+		{"just before ip_vs", []lvs.Chain{base("inet", "input", 98, "", drop80)}, nil, Drop, ""},
+		{"raw prerouting", []lvs.Chain{base("ip", "prerouting", -300, "", drop80)}, nil, Drop, ""},
+		{"prerouting after dstnat", []lvs.Chain{base("ip", "prerouting", 200, "", drop80)}, nil, Drop, ""},
+		{"output and forward do not count", []lvs.Chain{base("inet", "output", 0, "drop"), base("inet", "forward", 0, "drop")}, nil, Accept, ""},
+		{"other families", []lvs.Chain{base("ip6", "input", 0, "drop"), base("arp", "input", 0, "drop"), base("bridge", "input", 0, "drop")}, nil, Accept, ""},
+		{"ip6 address in inet, negated", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ip6 saddr != 2001:db8::/32"))}, nil, Accept, ""},
+		{"nfproto", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta nfproto ipv6"))}, nil, Accept, ""},
+		{"other interface", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta iifname eth1"))}, nil, Accept, ""},
+		{"not that interface", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta iifname != eth1"))}, nil, Drop, ""},
+		{"interface wildcard", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta iifname eth*"))}, nil, Drop, ""},
+		{"iptables' wildcard", []lvs.Chain{base("ip", "input", 0, "", rule("drop", "meta iifname et+"))}, nil, Drop, ""},
+		{"no oif on input", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta oifname eth0"))}, nil, Accept, ""},
+		{"established only", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "ct state established|related"))}, nil, Drop, "policy drop"},
+		{"invalid", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ct state invalid"))}, nil, Accept, ""},
+		{"new", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ct state new", "tcp dport 80"))}, nil, Drop, ""},
+		{"state before conntrack", []lvs.Chain{base("inet", "prerouting", -300, "", rule("drop", "ct state invalid"))}, nil, Unknown, "ct state invalid drop"},
+		{"notrack", []lvs.Chain{base("ip", "prerouting", -300, "", rule("notrack", "tcp dport 80")), base("ip", "input", 0, "", rule("drop", "ct state untracked"))}, nil, Drop, ""},
+		{"no mark", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta mark 0x1"))}, nil, Accept, ""},
+		{"mark under a mask", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "meta mark 0x0/0xff"))}, nil, Accept, ""},
+		{"mark set on the way", []lvs.Chain{base("inet", "prerouting", -150, "", rule("mark")), base("inet", "input", 0, "", rule("drop", "meta mark 0x1"))}, nil, Unknown, ""},
+		{"a set", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ip daddr @vips"))},
+			[]lvs.Set{{Family: "inet", Table: "filter", Name: "vips", Elements: []string{"172.16.0.5-172.16.0.9"}}}, Drop, ""},
+		{"another table's set", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ip daddr @vips"))},
+			[]lvs.Set{{Family: "ip", Table: "filter", Name: "vips", Elements: []string{"10.0.0.1"}}}, Unknown, ""},
+		{"a set read in part", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ip saddr @bad"))},
+			[]lvs.Set{{Family: "inet", Table: "filter", Name: "bad", Elements: []string{"10.0.0.1"}, Truncated: true}}, Unknown, ""},
+		{"jump and back", []lvs.Chain{base("inet", "input", 0, "drop", rule("jump web", "tcp dport 80"), rule("accept")), plain("web", rule("return"))}, nil, Accept, ""},
+		{"jump to a drop", []lvs.Chain{base("inet", "input", 0, "", rule("jump web"), rule("accept")), plain("web", rule("drop", "tcp dport 80"))}, nil, Drop, "inet filter web: tcp dport 80 drop"},
+		{"jump, accepted there", []lvs.Chain{base("inet", "input", 0, "drop", rule("jump web"), rule("drop")), plain("web", rule("accept"))}, nil, Accept, ""},
+		{"goto does not come back here", []lvs.Chain{base("inet", "input", 0, "drop", rule("goto web"), rule("accept")), plain("web", rule("return"))}, nil, Drop, "policy drop"},
+		{"goto in a jump comes back behind the jump", []lvs.Chain{base("inet", "input", 0, "drop", rule("jump a"), rule("accept")), plain("a", rule("goto b"), rule("drop")), plain("b")}, nil, Accept, ""},
+		{"jump to a chain that was not read", []lvs.Chain{base("inet", "input", 0, "", rule("jump gone"))}, nil, Unknown, ""},
+		{"chains in a circle", []lvs.Chain{base("inet", "input", 0, "", rule("jump a")), plain("a", rule("jump a"), rule("jump a"))}, nil, Unknown, ""},
+		{"opaque drop for another port", []lvs.Chain{base("inet", "input", 0, "", opaque("drop", "tcp dport 25"))}, nil, Accept, ""},
+		{"opaque drop", []lvs.Chain{base("inet", "input", 0, "", opaque("drop", "tcp dport 80"))}, nil, Unknown, ""},
+		{"opaque accept before accept", []lvs.Chain{base("inet", "input", 0, "drop", opaque("accept"), rule("accept"))}, nil, Accept, ""},
+		{"opaque accept before drop", []lvs.Chain{base("inet", "input", 0, "drop", opaque("accept"))}, nil, Unknown, "policy drop"},
+		{"opaque return before drop", []lvs.Chain{base("inet", "input", 0, "accept", opaque("return"), rule("drop"))}, nil, Unknown, "drop"},
+		{"two opaque ways, both drop", []lvs.Chain{base("inet", "input", 0, "drop", opaque("drop"))}, nil, Drop, ""},
+		{"opaque without verdict", []lvs.Chain{base("inet", "input", 0, "", opaque(""))}, nil, Unknown, ""},
+		{"only counts", []lvs.Chain{base("inet", "input", 0, "", rule(""))}, nil, Accept, ""},
+		{"drop before anything opaque", []lvs.Chain{base("inet", "input", 0, "", drop80, opaque("accept"))}, nil, Drop, ""},
+		{"sent elsewhere", []lvs.Chain{base("ip", "prerouting", -100, "", rule("redirect", "tcp dport 80")), base("ip", "input", 0, "drop")}, nil, Unknown, "redirect"},
+		{"ingress of some device", []lvs.Chain{base("netdev", "ingress", 0, "", drop80)}, nil, Unknown, "netdev filter ingress"},
+		{"ingress, other port", []lvs.Chain{base("netdev", "ingress", 0, "", rule("drop", "tcp dport 25"))}, nil, Accept, ""},
+		{"unknown field", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "fib daddr local"))}, nil, Unknown, ""},
+		{"unknown field, negated", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "fib daddr != local"))}, nil, Unknown, ""},
+		{"icmp rule", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "icmp type != echo-request"))}, nil, Accept, ""},
+		{"a value nobody understands", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "tcp dport http"))}, nil, Unknown, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := BeforeIPVS(&lvs.Netfilter{Chains: tt.chains, Sets: tt.sets}, syn)
+			if got.Verdict != tt.want || !strings.Contains(got.Where(), tt.where) {
+				t.Errorf("got %s by %q, want %s by %q", got.Verdict, got.Where(), tt.want, tt.where)
+			}
+		})
+	}
+}
+
+// What is not known of a packet must not decide.
+func TestUnknownPacketFields(t *testing.T) {
+	anybody, anywhere, anyState := syn, syn, syn
+	anybody.Src = netip.Addr{}
+	anywhere.Iif = ""
+	anyState.State = ""
+	for _, tt := range []struct {
+		name   string
+		packet Packet
+		rule   lvs.FilterRule
+		policy string
+		want   Verdict
+	}{
+		{"drop of all, any client", anybody, rule("drop", "tcp dport 80"), "", Drop},
+		{"some may come", anybody, rule("accept", "ip saddr 10.0.0.0/8"), "drop", Unknown},
+		{"everybody may come", anybody, rule("accept", "ip saddr 0.0.0.0/0"), "drop", Accept},
+		{"some must not come", anybody, rule("drop", "ip saddr != 10.0.0.0/8"), "", Unknown},
+		{"in by some interface", anywhere, rule("accept", "meta iifname eth0"), "drop", Unknown},
+		{"state unknown", anyState, rule("drop", "ct state invalid"), "", Unknown},
+		{"source port of a client", syn, rule("drop", "tcp sport 1-1023"), "", Accept},
+		{"any source port of a client", syn, rule("drop", "tcp sport 1024-65535"), "", Drop},
+		{"some source ports", syn, rule("drop", "tcp sport 40000-50000"), "", Unknown},
+		{"above all privileged ones", syn, rule("drop", "tcp sport 0-1024"), "", Unknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			nf := &lvs.Netfilter{Chains: []lvs.Chain{base("inet", "input", 0, tt.policy, tt.rule)}}
+			if got := BeforeIPVS(nf, tt.packet); got.Verdict != tt.want {
+				t.Errorf("got %s by %q, want %s", got.Verdict, got.Where(), tt.want)
+			}
+		})
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	p := Packet{Iif: "eth0", Src: netip.MustParseAddr("2001:db8:1::10"), Dst: netip.MustParseAddr("2001:db8::8"),
+		Protocol: lvs.TCP, DstPort: 80, State: "new"}
+	nf := &lvs.Netfilter{Chains: []lvs.Chain{
+		base("ip", "input", 0, "drop"),
+		base("inet", "input", 0, "", rule("drop", "ip daddr != 10.0.0.1")),
+		base("ip6", "input", 0, "drop", rule("accept", "ip6 saddr 2001:db8:1::/48", "meta l4proto 6")),
+	}}
+	if got := BeforeIPVS(nf, p); got.Verdict != Accept {
+		t.Errorf("got %s by %q, want accept", got.Verdict, got.Where())
+	}
+	p.Src = netip.MustParseAddr("2001:db8:2::10")
+	if got := BeforeIPVS(nf, p); got.Verdict != Drop || got.Chain.Family != "ip6" {
+		t.Errorf("got %s by %q, want drop by ip6", got.Verdict, got.Where())
+	}
+}
+
+func TestReceivedAndSent(t *testing.T) {
+	nf := &lvs.Netfilter{Chains: []lvs.Chain{
+		base("inet", "input", 200, "drop"),
+		base("inet", "output", 0, "drop", rule("accept", "meta oifname eth1")),
+		base("ip", "postrouting", 100, "", rule("masquerade", "meta oifname eth9")),
+	}}
+	if got := Received(nf, syn); got.Verdict != Drop {
+		t.Errorf("a chain behind ip_vs drops what a socket would get; got %s", got.Verdict)
+	}
+	out := Packet{Oif: "eth1", Src: syn.Dst, Dst: syn.Src, Protocol: lvs.TCP, SrcPort: 80, DstPort: 40000}
+	if got := Sent(nf, out); got.Verdict != Accept {
+		t.Errorf("got %s by %q, want accept", got.Verdict, got.Where())
+	}
+	out.Oif = "eth0"
+	if got := Sent(nf, out); got.Verdict != Drop {
+		t.Errorf("got %s, want drop", got.Verdict)
+	}
+	if got := Hook(nf, "output", 0, out); got.Verdict != Accept {
+		t.Errorf("the chain at priority 0 is not below 0; got %s", got.Verdict)
+	}
+}
+
+// Two tables of one name in both back ends must not be mixed up.
+func TestBackendsAreApart(t *testing.T) {
+	legacy := func(name, hook string, rules ...lvs.FilterRule) lvs.Chain {
+		return lvs.Chain{Backend: "legacy", Family: "ip", Table: "filter", Name: name, Hook: hook, Policy: "accept", Rules: rules}
+	}
+	other := lvs.Chain{Backend: "nftables", Family: "ip", Table: "filter", Name: "WEB", Rules: []lvs.FilterRule{rule("accept")}}
+	nf := &lvs.Netfilter{Chains: []lvs.Chain{other, legacy("INPUT", "input", rule("jump WEB")), legacy("WEB", "", rule("drop"))}}
+	got := BeforeIPVS(nf, syn)
+	if got.Verdict != Drop || got.Chain.Backend != "legacy" {
+		t.Fatalf("got %s by %q, want drop by the legacy chain", got.Verdict, got.Where())
+	}
+	if want := "iptables-legacy -t filter -vnL WEB"; got.Command() != want {
+		t.Errorf("command %q, want %q", got.Command(), want)
+	}
+}
