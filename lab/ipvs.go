@@ -1,0 +1,58 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/moby/ipvs"
+	"golang.org/x/sys/unix"
+)
+
+// withIPVS runs fn with a handle on the director's IPVS table.
+func (l *Lab) withIPVS(fn func(*ipvs.Handle) error) error {
+	return l.Host(Director).Do(func() error {
+		h, err := ipvs.New("") // loads the module, which the operator asked for by starting the lab
+		if err != nil {
+			return fmt.Errorf("IPVS of the director: %w", err)
+		}
+		defer h.Close()
+		if _, err := os.Stat("/proc/thread-self/net/ip_vs"); err != nil {
+			return fmt.Errorf("this kernel has no ip_vs, so the director can not schedule; load it (sudo modprobe ip_vs) or let the lab boot its own kernel")
+		}
+		if err := fn(h); err != nil {
+			return fmt.Errorf("IPVS of the director: %w", err)
+		}
+		return nil
+	})
+}
+
+// schedule sets up the virtual service with both real servers, round robin, direct routing.
+func (l *Lab) schedule(port uint16) error {
+	return l.withIPVS(func(h *ipvs.Handle) error {
+		s := l.service(port)
+		if err := h.NewService(s); err != nil {
+			return fmt.Errorf("add virtual service %s:%d: %w", l.plan.vip, port, err)
+		}
+		for _, rip := range []netip.Addr{RIP1, RIP2} {
+			if err := h.NewDestination(s, destinationOn(rip, port)); err != nil {
+				return fmt.Errorf("add destination %s: %w", rip, err)
+			}
+		}
+		return nil
+	})
+}
+
+// service is the TCP virtual service on the VIP and a port.
+func (l *Lab) service(port uint16) *ipvs.Service {
+	return &ipvs.Service{AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: l.plan.vip.AsSlice(),
+		Port: port, SchedName: ipvs.RoundRobin, Netmask: 0xffffffff}
+}
+
+// destination is a real server of weight 1, reached by direct routing.
+func destination(rip netip.Addr) *ipvs.Destination { return destinationOn(rip, Port) }
+
+func destinationOn(rip netip.Addr, port uint16) *ipvs.Destination {
+	return &ipvs.Destination{AddressFamily: unix.AF_INET, Address: rip.AsSlice(), Port: port, Weight: 1,
+		ConnectionFlags: ipvs.ConnectionFlagDirectRoute}
+}
