@@ -43,7 +43,10 @@ type Address struct {
 	DADFailed  bool         `json:"dad_failed,omitempty"`
 	Deprecated bool         `json:"deprecated,omitempty"`
 	Peer       netip.Prefix `json:"peer,omitzero"`
-	Proto      int          `json:"proto,omitempty"` // IFA_PROTO, kernel 5.18 on
+	Broadcast  netip.Addr   `json:"broadcast,omitzero"` // only when configured (IFA_BROADCAST)
+	// NoPrefixRoute says the kernel adds no connected route for it (IFA_F_NOPREFIXROUTE): NetworkManager adds its own.
+	NoPrefixRoute bool `json:"no_prefix_route,omitempty"`
+	Proto         int  `json:"proto,omitempty"` // IFA_PROTO, kernel 5.18 on
 	// Dynamic says the address has a lifetime (DHCP, RA).
 	Dynamic bool `json:"dynamic,omitempty"`
 }

@@ -1,0 +1,34 @@
+package fixes
+
+import "time"
+
+// ChangeState is what became of a change.
+type ChangeState string
+
+const (
+	Applied ChangeState = "applied" // done and verified
+	Undone  ChangeState = "undone"  // taken back and verified
+	// Failed says that a step was refused or the verification failed. Error says whether what had been done was taken back.
+	Failed ChangeState = "failed"
+	// Interrupted says that lvstui ended in the middle, or that a way back was not finished: undo completes it.
+	Interrupted ChangeState = "interrupted"
+)
+
+// Change is a plan that was applied, as the journal remembers it.
+type Change struct {
+	ID    string `json:"id"`
+	Host  string `json:"host"`
+	NetNS string `json:"netns"` // the network namespace it was made in, "net:[4026531840]"
+	// PlanID is the finding that was cured, or the role that was set up.
+	PlanID    string      `json:"plan_id"`
+	Title     string      `json:"title"`
+	AppliedAt time.Time   `json:"applied_at"`
+	State     ChangeState `json:"state"`
+	// Commands is what was done and UndoCommands what takes it back, as an operator would type them, in order.
+	Commands     []string `json:"commands"`
+	UndoCommands []string `json:"undo_commands"`
+	Error        string   `json:"error,omitempty"`
+}
+
+// Open says that the change is in force, or may be in part, and can be undone.
+func (c Change) Open() bool { return c.State == Applied || c.State == Interrupted }

@@ -1,0 +1,94 @@
+package fixes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lvstui/lvs"
+)
+
+// SysctlFile is where lvstui's sysctls for the next boot belong.
+const SysctlFile = "/etc/sysctl.d/60-lvstui.conf"
+
+// NextBoot says in words where the outcome of p has to be written to be there after a reboot, by who owns the configuration
+// of the host. It writes nothing.
+func NextBoot(p Plan, s *lvs.Snapshot) []string {
+	after, err := p.After(s)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, path := range changedSysctls(p, s, after) {
+		line := sysctlLine(path, after.Sysctls[path])
+		if file, owner := ownerFile(s, "sysctls"); file != "" {
+			out = append(out, fmt.Sprintf("%s: %s (%s owns the sysctls)", file, line, owner))
+			continue
+		}
+		out = append(out, SysctlFile+": "+line)
+	}
+	for _, st := range p.Steps {
+		switch st := st.(type) {
+		case AddAddress:
+			if _, ok := addressOn(after, st.Device, st.Prefix); ok {
+				out = append(out, fmt.Sprintf("%s: add %s to %s", addressPlace(s, st.Device), st.Prefix, st.Device))
+			}
+		case DelAddress:
+			if _, ok := addressOn(after, st.Device, st.Prefix); !ok {
+				out = append(out, fmt.Sprintf("%s: remove %s from %s, if it is there", addressPlace(s, st.Device), st.Prefix, st.Device))
+			}
+		}
+	}
+	return out
+}
+
+// changedSysctls are the paths that end up with another value than before: a plan may set one for a while only.
+func changedSysctls(p Plan, s, after *lvs.Snapshot) []string {
+	var out []string
+	for _, st := range p.Steps {
+		if set, ok := st.(SetSysctl); ok && s.Sysctls[set.Path] != after.Sysctls[set.Path] && !slices.Contains(out, set.Path) {
+			out = append(out, set.Path)
+		}
+	}
+	return out
+}
+
+// sysctlLine is a line of sysctl.d. Where an interface's name has a dot the path is written with slashes (sysctl.d(5)).
+func sysctlLine(path, value string) string {
+	name := lvs.SysctlName(path)
+	if strings.Contains(path, ".") {
+		name = path
+	}
+	return name + " = " + strings.ReplaceAll(value, "\t", " ")
+}
+
+// addressPlace says where addresses of a device are kept on this host.
+func addressPlace(s *lvs.Snapshot, device string) string {
+	file, owner := ownerFile(s, "addresses")
+	switch {
+	case file != "":
+		return file + " (" + owner + ")"
+	case owner == "systemd-networkd":
+		return "/etc/systemd/network/, the [Network] section of the file for " + device + ", Address="
+	case owner == "NetworkManager":
+		return "the NetworkManager connection of " + device + " (nmcli connection modify)"
+	case owner == "netplan":
+		return "/etc/netplan/, addresses of " + device
+	case owner == "keepalived":
+		return "keepalived.conf, virtual_ipaddress"
+	case owner == "ifupdown":
+		return "/etc/network/interfaces, iface " + device
+	case owner != "":
+		return "the configuration of " + owner
+	}
+	return "the network configuration of this host"
+}
+
+func ownerFile(s *lvs.Snapshot, what string) (file, owner string) {
+	for _, o := range s.Owners {
+		if slices.Contains(o.Owns, what) {
+			return o.File, o.Name
+		}
+	}
+	return "", ""
+}

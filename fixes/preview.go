@@ -1,0 +1,101 @@
+package fixes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lvstui/lvs"
+)
+
+// Preview is what the operator is shown before a plan is applied.
+type Preview struct {
+	Title string        `json:"title"`
+	Host  string        `json:"host"`
+	Lines []PreviewLine `json:"lines"`
+	// Risks is what could happen to the operator's own session, one sentence each; empty when nothing was found.
+	Risks []string `json:"risks"`
+	// Undo is what takes the whole plan back, in the order it would be done.
+	Undo      []string `json:"undo"`
+	NextBoot  []string `json:"next_boot"`
+	Elsewhere []string `json:"elsewhere"`
+}
+
+// PreviewLine is one step.
+type PreviewLine struct {
+	Command string `json:"command"`
+	Does    string `json:"does"` // what it does, in words
+	Was     string `json:"was"`
+	// Undo is the commands that take this step alone back.
+	Undo []string `json:"undo"`
+}
+
+// Show computes the preview of p on s. It is an error when a step can not be simulated or not be taken back: such a plan is
+// not to be offered.
+func (p Plan) Show(s *lvs.Snapshot) (Preview, error) {
+	v := Preview{Title: p.Title, Host: p.Host, Lines: []PreviewLine{}, Risks: []string{}, Undo: []string{},
+		NextBoot: slices.Concat([]string{}, p.NextBoot), Elsewhere: slices.Concat([]string{}, p.Elsewhere)}
+	if len(v.NextBoot) == 0 {
+		v.NextBoot = append(v.NextBoot, NextBoot(p, s)...)
+	}
+	now := s
+	for i, st := range p.Steps {
+		undo, err := st.Undo(now)
+		if err != nil {
+			return Preview{}, fmt.Errorf("step %d, %s: %w", i+1, st.Command(), err)
+		}
+		back := Plan{Steps: undo}.Commands()
+		v.Lines = append(v.Lines, PreviewLine{Command: st.Command(), Does: Does(st), Was: st.Was(now), Undo: back})
+		v.Undo = append(back, v.Undo...)
+		if risk := st.Risk(now); risk != "" && !slices.Contains(v.Risks, risk) {
+			v.Risks = append(v.Risks, risk)
+		}
+		if now, err = st.Simulate(now); err != nil {
+			return Preview{}, fmt.Errorf("step %d, %s: %w", i+1, st.Command(), err)
+		}
+	}
+	return v, nil
+}
+
+// Does says in words what a step does.
+func Does(st Step) string {
+	switch st := st.(type) {
+	case SetSysctl:
+		return sysctlWords(st)
+	case AddAddress:
+		return fmt.Sprintf("puts %s on %s", st.Prefix.Addr(), st.Device)
+	case DelAddress:
+		return fmt.Sprintf("takes %s off %s", st.Prefix, st.Device)
+	}
+	return ""
+}
+
+func sysctlWords(st SetSysctl) string {
+	dir, key := st.Path[:strings.LastIndex(st.Path, "/")+1], st.Path[strings.LastIndex(st.Path, "/")+1:]
+	on := ""
+	if dev, ok := strings.CutPrefix(strings.TrimSuffix(dir, "/"), "net/ipv4/conf/"); ok {
+		on = "on " + dev
+		if dev == "all" {
+			on = "on every interface"
+		}
+	}
+	switch key + "=" + st.Value {
+	case "arp_ignore=1":
+		return "answers ARP " + on + " only for addresses that are on the interface asked on: a VIP on lo stays silent"
+	case "arp_ignore=0":
+		return "answers ARP " + on + " for every address of this host"
+	case "arp_announce=2":
+		return "asks ARP " + on + " with the interface's own address, never with the VIP"
+	case "rp_filter=0":
+		return "does not compare sources with the routes " + on
+	case "rp_filter=1":
+		return "accepts a source " + on + " only where the route back leaves by the same interface"
+	case "rp_filter=2":
+		return "accepts a source " + on + " when there is any route back to it"
+	case "promote_secondaries=1":
+		return "keeps the other addresses of a subnet " + on + " when its first one is deleted"
+	case "promote_secondaries=0":
+		return "deletes the other addresses of a subnet " + on + " with its first one"
+	}
+	return "sets " + lvs.SysctlName(st.Path) + " to " + st.Value
+}
