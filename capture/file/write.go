@@ -1,0 +1,134 @@
+package file
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"lvstui/capture"
+)
+
+// Writer writes pcapng with nanoseconds, interface names and directions: all that a Tracker needs to give
+// the same flows again. Wireshark and tcpdump read it.
+type Writer struct {
+	w   *bufio.Writer
+	ids map[int32]uint32 // Packet.Interface to number in the file
+	buf []byte
+	err error
+}
+
+// NewWriter writes the header and one description for each interface, keyed by Packet.Interface.
+// Interfaces that turn up later are described when their first packet comes.
+func NewWriter(w io.Writer, interfaces map[int32]string) (*Writer, error) {
+	nw := &Writer{w: bufio.NewWriterSize(w, 64<<10), ids: map[int32]uint32{}}
+	le := binary.LittleEndian
+	body := le.AppendUint32(nil, byteOrderMagic)
+	body = le.AppendUint16(body, 1)
+	body = le.AppendUint16(body, 0)
+	body = le.AppendUint64(body, ^uint64(0)) // length of the section: not given
+	nw.block(blockSection, body)
+	for _, index := range slices.Sorted(maps.Keys(interfaces)) {
+		nw.AddInterface(index, interfaces[index])
+	}
+	return nw, nw.err
+}
+
+// AddInterface describes an Ethernet interface, once.
+func (w *Writer) AddInterface(index int32, name string) {
+	if _, ok := w.ids[index]; ok {
+		return
+	}
+	w.ids[index] = uint32(len(w.ids))
+	le := binary.LittleEndian
+	body := le.AppendUint16(nil, uint16(capture.LinkEthernet))
+	body = le.AppendUint16(body, 0)
+	body = le.AppendUint32(body, 0) // snap length: none
+	if name != "" {
+		body = appendOption(body, optIfName, []byte(name[:min(len(name), maxNameBytes)]))
+	}
+	body = appendOption(body, optTSResol, []byte{9})
+	body = appendOption(body, optEnd, nil)
+	w.block(blockInterface, body)
+}
+
+// Write adds the Ethernet frame of packet p, cut or whole. A VLAN tag that the kernel took out of the frame
+// (p.VLAN) is put back. After an error all further calls return it.
+func (w *Writer) Write(p *capture.Packet, frame []byte) error {
+	if len(frame) > maxFrame {
+		return fmt.Errorf("pcapng: a frame of %d bytes is longer than any interface carries", len(frame))
+	}
+	w.AddInterface(p.Interface, "")
+	le := binary.LittleEndian
+	wire := max(int(p.WireLen), len(frame))
+	tag := p.VLAN != 0 && len(frame) >= 14 && !tagged(frame)
+	length := len(frame)
+	if tag {
+		length, wire = length+4, wire+4
+	}
+	b := le.AppendUint32(w.buf[:0], w.ids[p.Interface])
+	b = le.AppendUint32(b, uint32(uint64(p.Time)>>32))
+	b = le.AppendUint32(b, uint32(uint64(p.Time)))
+	b = le.AppendUint32(b, uint32(length))
+	b = le.AppendUint32(b, uint32(wire))
+	if tag {
+		b = append(b, frame[:12]...)
+		b = binary.BigEndian.AppendUint16(b, 0x8100)
+		b = binary.BigEndian.AppendUint16(b, p.VLAN)
+		b = append(b, frame[12:]...)
+	} else {
+		b = append(b, frame...)
+	}
+	b = pad(b)
+	if p.Dir != capture.Unknown {
+		b = appendOption(b, optEPBFlags, le.AppendUint32(nil, uint32(p.Dir))) // 1 inbound, 2 outbound
+		b = appendOption(b, optEnd, nil)
+	}
+	w.buf = b
+	w.block(blockEnhanced, b)
+	return w.err
+}
+
+func tagged(frame []byte) bool {
+	t := binary.BigEndian.Uint16(frame[12:])
+	return t == 0x8100 || t == 0x88a8
+}
+
+// Flush hands everything over to the underlying writer.
+func (w *Writer) Flush() error {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	return w.err
+}
+
+func (w *Writer) block(typ uint32, body []byte) {
+	if w.err != nil {
+		return
+	}
+	var h [8]byte
+	length := uint32(len(body) + 12)
+	binary.LittleEndian.PutUint32(h[:], typ)
+	binary.LittleEndian.PutUint32(h[4:], length)
+	for _, part := range [][]byte{h[:], body, h[4:]} {
+		if _, err := w.w.Write(part); err != nil {
+			w.err = fmt.Errorf("cannot write the capture: %w", err)
+			return
+		}
+	}
+}
+
+func appendOption(b []byte, code uint16, value []byte) []byte {
+	b = binary.LittleEndian.AppendUint16(b, code)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(value)))
+	return pad(append(b, value...))
+}
+
+func pad(b []byte) []byte {
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
