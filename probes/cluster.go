@@ -79,17 +79,15 @@ func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
 	return vips, named
 }
 
-// flowVIPs are the addresses that flows on this host were sent to as to a virtual service: a SYN addressed to this
-// host's MAC for an address it does not have, as a director sends it to a real server that lacks the VIP, or a flow
-// seen to pass through.
+// flowVIPs are the addresses for which SYNs came in addressed to this host's MAC although it does not have them and did
+// not pass them on: so a director sends them to a real server that lacks the VIP. Other flows prove nothing: a plain
+// router or a host with containers passes connections to any address on.
 func flowVIPs(h *Host) []netip.Addr {
 	var out []netip.Addr
 	for _, f := range h.Flows {
 		ip := f.Virtual.Addr()
-		if f.Vantage == lvs.RoleRealServer || f.Vantage == lvs.RoleRouter || f.Vantage == lvs.RoleDirector {
-			if len(h.HoldsOnWire(ip)) == 0 && !slices.Contains(out, ip) {
-				out = append(out, ip)
-			}
+		if f.Vantage == lvs.RoleRealServer && !h.Has(ip) && !slices.Contains(out, ip) {
+			out = append(out, ip)
 		}
 	}
 	return out

@@ -15,6 +15,8 @@ type Observation struct {
 	Snapshot *lvs.Snapshot
 	// Flows are the flows seen there, nil when nobody listened.
 	Flows []capture.Flow
+	// ARP is who asked for which address and who answered, as seen there.
+	ARP []capture.ARPSighting
 	// Listened is for how long; 0 when nobody did.
 	Listened time.Duration
 }
