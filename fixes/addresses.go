@@ -292,6 +292,14 @@ func lostBetween(a, b *lvs.Snapshot) string {
 		if !slices.Contains(b.Routes, r) {
 			out = append(out, "the route "+routeWords(r))
 		}
+		if r.Type != "unicast" || r.Source.IsValid() || !r.Dst.Addr().Is4() {
+			continue
+		}
+		// An address that comes back comes back behind the others of its device, and the first one counts.
+		q := lvs.RouteQuery{Dst: r.Dst.Addr()}
+		if was, is := a.Lookup(q).Source, b.Lookup(q).Source; was != is {
+			out = append(out, fmt.Sprintf("%s from its place as the source of the route %s", was, routeWords(r)))
+		}
 	}
 	if len(out) == 0 && len(a.Addresses)+len(a.Routes) != len(b.Addresses)+len(b.Routes) {
 		out = append(out, "something, and leave something else behind")

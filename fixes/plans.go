@@ -126,14 +126,14 @@ func NarrowVIP(s *lvs.Snapshot, address lvs.Address) Plan {
 // make the subnet local again.
 func narrow(s *lvs.Snapshot, add AddAddress, primary lvs.Address, group []lvs.Address) []Step {
 	var steps []Step
-	if !add.Done(s) {
-		steps = append(steps, add)
-	}
-	for _, a := range group {
-		one := AddAddress{Device: a.Device, Prefix: netip.PrefixFrom(a.Prefix.Addr(), 32), Scope: a.Scope}
-		if !one.Done(s) {
-			steps = append(steps, one)
+	hold := func(st AddAddress) {
+		if _, ok := addressOn(s, st.Device, st.Prefix); !ok {
+			steps = append(steps, st)
 		}
+	}
+	hold(add)
+	for _, a := range group {
+		hold(AddAddress{Device: a.Device, Prefix: netip.PrefixFrom(a.Prefix.Addr(), 32), Scope: a.Scope})
 	}
 	// Last first, so that none is ever promoted.
 	for _, a := range slices.Backward(group) {
@@ -184,17 +184,10 @@ func onDevice(s *lvs.Snapshot, device string, ip netip.Addr) []lvs.Address {
 
 // vipScope is host where somebody chose arp_ignore 3, which keeps silent about host scope only.
 func vipScope(s *lvs.Snapshot) string {
-	wires, three := 0, 0
 	for _, l := range s.Links {
-		if l.OnWire() {
-			wires++
-			if e := s.Effective(l.Name, "arp_ignore"); e.Known && e.Value == 3 {
-				three++
-			}
+		if e := s.Effective(l.Name, "arp_ignore"); l.OnWire() && e.Known && e.Value == 3 {
+			return "host"
 		}
-	}
-	if wires > 0 && wires == three {
-		return "host"
 	}
 	return "global"
 }
