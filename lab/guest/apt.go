@@ -45,13 +45,20 @@ func (a *archive) command(ctx context.Context, name string, args ...string) (str
 	return string(out), nil
 }
 
+// options make apt keep its index of all packages in dir: without root it cannot keep it where it
+// usually does, and would read the lists again for a second at every call.
+func (a *archive) options() []string {
+	return []string{"-o", "Dir::Cache::pkgcache=" + filepath.Join(a.dir, "pkgcache.bin"),
+		"-o", "Dir::Cache::srcpkgcache=" + filepath.Join(a.dir, "srcpkgcache.bin")}
+}
+
 // direct lists what a package depends on itself. Unknown packages give an error.
 func (a *archive) direct(ctx context.Context, pkg string) ([]string, error) {
 	if deps, ok := a.depends[pkg]; ok {
 		return deps, nil
 	}
-	out, err := a.command(ctx, "apt-cache", "depends", "--no-recommends", "--no-suggests",
-		"--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", pkg)
+	out, err := a.command(ctx, "apt-cache", append(a.options(), "depends", "--no-recommends", "--no-suggests",
+		"--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", pkg)...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +97,8 @@ func (a *archive) unpack(ctx context.Context, pkgs ...string) error {
 	// apt's download user may not write into a folder of ours, and the packages are checked by
 	// their signed hashes whoever fetches them.
 	fetch := &archive{dir: debs}
-	if _, err := fetch.command(ctx, "apt-get", append([]string{"-o", "APT::Sandbox::User=", "download"}, want...)...); err != nil {
+	args := append(a.options(), "-o", "APT::Sandbox::User=", "download")
+	if _, err := fetch.command(ctx, "apt-get", append(args, want...)...); err != nil {
 		return fmt.Errorf("downloading packages for the guest: %w; if the package lists are old, type: sudo apt-get update", err)
 	}
 	names, err := filepath.Glob(filepath.Join(debs, "*.deb"))

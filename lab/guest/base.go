@@ -15,7 +15,7 @@ import (
 )
 
 // recipeVersion is raised when the code that packs changes what it packs.
-const recipeVersion = 1
+const recipeVersion = 4
 
 type textFile struct {
 	name string
@@ -35,6 +35,8 @@ var baseFiles = []textFile{
 	{"etc/os-release", 0o644, "ID=lvstui-guest\nNAME=\"lvstui guest\"\nPRETTY_NAME=\"lvstui guest\"\n"},
 	{"etc/profile", 0o644, "export PATH=" + guestPath + "\nPS1='\\u@\\h:\\w\\$ '\n"},
 	{"etc/sysctl.conf", 0o644, ""},
+	// As systemd has it: loading a module alone makes no interface.
+	{"etc/modprobe.d/systemd.conf", 0o644, "options bonding max_bonds=0\noptions dummy numdummies=0\noptions ifb numifbs=0\n"},
 }
 
 var baseFolders = []string{
@@ -80,6 +82,7 @@ func packLayout(w *cpio.Writer) {
 	w.Symlink("../run", "var/run")
 	w.Symlink("../tmp", "var/tmp")
 	w.Symlink("/proc/self/mounts", "etc/mtab")
+	w.Symlink("../bin/modprobe", "usr/sbin/modprobe") // where the kernel looks for it
 	w.CharDevice("dev/console", 0o600, 5, 1)
 	w.CharDevice("dev/null", 0o666, 1, 3)
 	for _, f := range baseFiles {
@@ -89,17 +92,17 @@ func packLayout(w *cpio.Writer) {
 
 func packTools(w *cpio.Writer, set toolset) error {
 	for _, name := range slices.Sorted(maps.Keys(set.programs)) {
-		if err := packFile(w, "usr/sbin/"+name, 0o755, set.programs[name]); err != nil {
+		p := set.programs[name]
+		if err := packFile(w, path.Join("usr", p.folder, name), 0o755, p.file); err != nil {
 			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(set.links)) {
-		if set.programs[name] == "" {
-			w.Symlink(set.links[name], "usr/sbin/"+name)
+		p, isThere := set.programs[set.links[name]]
+		if _, own := set.programs[name]; isThere && !own {
+			w.Symlink(set.links[name], path.Join("usr", p.folder, name))
 		}
 	}
-	w.Symlink("../sbin/busybox", "usr/bin/sh") // scripts begin with #!/bin/sh
-	w.Symlink("../sbin/busybox", "usr/bin/env")
 	for _, name := range slices.Sorted(maps.Keys(set.data)) {
 		mode := fs.FileMode(0o644)
 		if strings.Contains(path.Base(name), ".so") {

@@ -224,7 +224,7 @@ func sourceTree(dir string) ([]File, error) {
 	var bytes int64
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // it went away while others work in the tree
+			return nil // it went away meanwhile
 		}
 		if d.IsDir() {
 			if name != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin") {
@@ -297,7 +297,7 @@ func shell(args []string, stdin, stdout, stderr *os.File) (int, error) {
 		fmt.Fprintln(stderr, "guest:", t)
 	}
 	if len(args) == 0 {
-		args = []string{"sh", "-l"}
+		args = []string{"bash", "-l"}
 	}
 	if isTerminal(stdin) && isTerminal(stdout) {
 		return vm.Attach(ctx, Cmd{Args: args}, stdin, stdout)

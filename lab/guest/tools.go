@@ -3,12 +3,10 @@ package guest
 import (
 	"context"
 	"debug/elf"
-	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -24,6 +22,8 @@ type tool struct {
 
 var tools = []tool{
 	{Package: "busybox-static", Programs: []string{"busybox"}},
+	{Package: "dash", Programs: []string{"dash"}, Links: map[string]string{"sh": "dash"}},
+	{Package: "bash", Programs: []string{"bash"}},
 	{Package: "iproute2", Programs: []string{"ip", "bridge", "ss", "tc", "nstat"}, Data: []string{"etc/iproute2/", "usr/share/iproute2/"}},
 	{Package: "ipvsadm", Programs: []string{"ipvsadm", "ipvsadm-save", "ipvsadm-restore"}},
 	{Package: "nftables", Programs: []string{"nft"}},
@@ -46,12 +46,13 @@ var tools = []tool{
 	{Package: "ethtool", Programs: []string{"ethtool"}},
 }
 
-// applets are the names under which busybox is linked, where no other tool has the name.
+// applets are the names under which busybox is linked, where no other tool has the name. Its shell is
+// not among them: it prefers its own applets to programs, and its "ip" is not the real one.
 var applets = strings.Fields(`arp ash awk base64 basename blockdev cat chmod chown clear cmp cp cut date dd depmod df
 	dirname dmesg du echo ed env expr false find free getopt grep groups gunzip gzip head hexdump hostname id ifconfig
 	insmod install kill killall less ln logger ls lsmod lsof md5sum mkdir mkfifo mknod mktemp modinfo modprobe more mount
 	mountpoint mv nc netstat nice nohup nproc nsenter od pgrep pidof pkill printf ps pstree pwd readlink realpath renice
-	reset resize rm rmdir rmmod route sed seq setsid sh sha256sum sleep sort stat strings stty su sync tail tar tee
+	reset resize rm rmdir rmmod route sed seq setsid sha256sum sleep sort stat strings stty su sync tail tar tee
 	telnet test time timeout top touch tr traceroute true tty umount uname uniq unshare uptime vi watch wc wget which
 	who whoami xargs xxd yes zcat`)
 
@@ -67,16 +68,19 @@ func linksTo(programs map[string][]string) map[string]string {
 
 // toolset is what was found: paths in the guest and where their content lies here.
 type toolset struct {
-	programs map[string]string // base name → file on this machine
-	links    map[string]string // base name → program
-	data     map[string]string // path in the guest → file on this machine; libraries are among them
+	programs map[string]program // by base name
+	links    map[string]string  // base name → program
+	data     map[string]string  // path in the guest → file on this machine; libraries are among them
 	missing  []string
 }
+
+// program is a file on this machine and where it goes: "bin" or "sbin".
+type program struct{ file, folder string }
 
 // tools downloads all tools and the libraries they load. A tool that cannot be had is named in
 // missing: the lab runs without it.
 func (a *archive) tools(ctx context.Context) (toolset, error) {
-	set := toolset{programs: map[string]string{}, links: map[string]string{}, data: map[string]string{}}
+	set := toolset{programs: map[string]program{}, links: map[string]string{}, data: map[string]string{}}
 	var names []string
 	for _, t := range tools {
 		if _, err := a.direct(ctx, t.Package); err != nil {
@@ -88,189 +92,64 @@ func (a *archive) tools(ctx context.Context) (toolset, error) {
 	if err := a.unpack(ctx, names...); err != nil {
 		return set, err
 	}
-	libs := &libraries{archive: a, found: map[string]string{}}
+	libs := &libraries{archive: a, found: map[string]library{}}
 	for _, t := range tools {
-		if root := a.roots[t.Package]; root != "" {
-			if err := a.addTool(ctx, t, root, &set, libs); err != nil {
-				return set, err
+		root := a.roots[t.Package]
+		if root == "" {
+			continue
+		}
+		if err := set.add(t, root); err != nil {
+			return set, err
+		}
+		for _, p := range t.Programs {
+			libs.want(t.Package, set.programs[p].file)
+		}
+		for name, file := range set.data {
+			if strings.Contains(name, ".so") && strings.HasPrefix(file, root) {
+				libs.want(t.Package, file)
 			}
 		}
 	}
-	for soname, file := range libs.found {
-		set.data["usr/lib/x86_64-linux-gnu/"+soname] = file
-		if strings.HasPrefix(soname, "ld-linux") {
-			set.data["usr/lib64/"+soname] = file
+	if err := libs.resolve(ctx); err != nil {
+		return set, err
+	}
+	for so, lib := range libs.found {
+		set.data["usr/lib/x86_64-linux-gnu/"+so] = lib.file
+		if strings.HasPrefix(so, "ld-linux") {
+			set.data["usr/lib64/"+so] = lib.file
 		}
 	}
+	set.missing = append(set.missing, libs.missing()...)
 	return set, nil
 }
 
-// addTool adds one tool's programs, links and data, with the libraries each needs.
-func (a *archive) addTool(ctx context.Context, t tool, root string, set *toolset, libs *libraries) error {
+// add takes a tool's programs, links and data from where its package was unpacked.
+func (set *toolset) add(t tool, root string) error {
 	all, err := files(root)
 	if err != nil {
 		return err
-	}
-	add := func(in map[string]string, key, name string) error {
-		file := filepath.Join(root, name)
-		if err := libs.need(ctx, t.Package, file); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			set.missing = append(set.missing, fmt.Sprintf("%s: %v", path.Base(name), err))
-			return nil
-		}
-		in[key] = file
-		return nil
 	}
 	for _, name := range all {
 		base, folder := path.Base(name), path.Base(path.Dir(name))
 		switch {
 		case (folder == "bin" || folder == "sbin") && slices.Contains(t.Programs, base):
-			err = add(set.programs, base, name)
+			set.programs[base] = program{filepath.Join(root, name), folder}
 		case slices.ContainsFunc(t.Data, func(p string) bool { return strings.HasPrefix(name, p) }):
-			err = add(set.data, name, name)
-		}
-		if err != nil {
-			return err
+			set.data[name] = filepath.Join(root, name)
 		}
 	}
 	for _, p := range t.Programs {
-		if set.programs[p] == "" {
-			set.missing = append(set.missing, p+": not packed from "+t.Package)
+		if set.programs[p].file == "" {
+			set.missing = append(set.missing, p+": not in the package "+t.Package)
 		}
 	}
-	for name, program := range t.Links {
-		if set.programs[program] != "" {
-			set.links[name] = program
-		}
-	}
-	if set.programs["busybox"] != "" {
+	maps.Copy(set.links, t.Links)
+	if t.Package == "busybox-static" {
 		for _, name := range applets {
 			set.links[name] = "busybox"
 		}
 	}
 	return nil
-}
-
-// libraries finds shared libraries in packages, by the names programs ask for.
-type libraries struct {
-	archive *archive
-	found   map[string]string // soname → file
-}
-
-// need makes sure that everything the ELF file loads is found, its libraries' libraries included. pkg
-// is the package it came from; files that are no ELF need nothing.
-func (l *libraries) need(ctx context.Context, pkg, file string) error {
-	sonames, err := needed(file)
-	if err != nil || len(sonames) == 0 {
-		return err
-	}
-	for _, so := range sonames {
-		if l.found[so] != "" {
-			continue
-		}
-		from, lib, err := l.find(ctx, pkg, so)
-		if err != nil {
-			return err
-		}
-		l.found[so] = lib
-		if err := l.need(ctx, from, lib); err != nil {
-			delete(l.found, so)
-			return err
-		}
-	}
-	return nil
-}
-
-// find looks for a library among what pkg depends on: first in the package whose name follows from
-// the library's (libnl-3.so.200 is in libnl-3-200), then in all the other lib packages.
-func (l *libraries) find(ctx context.Context, pkg, so string) (from, file string, err error) {
-	deps, err := l.archive.direct(ctx, pkg)
-	if err != nil {
-		return "", "", err
-	}
-	candidates := append([]string{pkg}, deps...)
-	for _, dep := range candidates {
-		if dep == pkg || likely(dep, so) {
-			if file, err := l.in(ctx, dep, so); file != "" || err != nil {
-				return dep, file, err
-			}
-		}
-	}
-	for _, dep := range candidates {
-		if strings.HasPrefix(dep, "lib") || strings.HasPrefix(dep, "zlib") {
-			if file, err := l.in(ctx, dep, so); file != "" || err != nil {
-				return dep, file, err
-			}
-		}
-	}
-	return "", "", fmt.Errorf("no package that %s depends on has %s", pkg, so)
-}
-
-// in looks for the library in one package.
-func (l *libraries) in(ctx context.Context, pkg, so string) (string, error) {
-	if _, err := l.archive.direct(ctx, pkg); err != nil {
-		return "", nil // a virtual package: another one provides it
-	}
-	if err := l.archive.unpack(ctx, pkg); err != nil {
-		if ctx.Err() != nil {
-			return "", err
-		}
-		return "", nil // a virtual package, with nothing to download
-	}
-	root := l.archive.roots[pkg]
-	all, err := files(root)
-	if err != nil {
-		return "", err
-	}
-	for _, name := range all {
-		if path.Base(name) != so {
-			continue
-		}
-		file, err := filepath.EvalSymlinks(filepath.Join(root, name))
-		if err == nil && strings.HasPrefix(file, root) {
-			return file, nil
-		}
-	}
-	return "", nil
-}
-
-var (
-	soSuffix  = regexp.MustCompile(`\.so(\.([0-9.]+))?$`)
-	separator = strings.NewReplacer("-", "", "_", "", ".", "", "t64", "")
-)
-
-// likely says whether a package follows Debian's naming rule for the library.
-func likely(pkg, so string) bool {
-	m := soSuffix.FindStringSubmatch(so)
-	if m == nil {
-		return false
-	}
-	return separator.Replace(pkg) == separator.Replace(strings.ToLower(strings.TrimSuffix(so, m[0])+m[2]))
-}
-
-// needed lists the libraries an ELF file asks for, its loader among them.
-func needed(file string) ([]string, error) {
-	f, err := elf.Open(file)
-	if err != nil {
-		var bad *elf.FormatError
-		if errors.As(err, &bad) || isShort(file) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	defer f.Close()
-	libs, err := f.ImportedLibraries()
-	if errors.Is(err, elf.ErrNoSymbols) {
-		err = nil
-	}
-	return libs, err
-}
-
-func isShort(file string) bool {
-	info, err := os.Stat(file)
-	return err == nil && (info.Size() < 64 || !info.Mode().IsRegular())
 }
 
 // checkStatic refuses an executable that would need a loader before anything is there.
