@@ -13,6 +13,7 @@ import (
 	_ "charm.land/lipgloss/v2/table"
 	_ "github.com/charmbracelet/colorprofile"
 	_ "github.com/charmbracelet/x/ansi"
+	_ "github.com/charmbracelet/x/vt"
 	_ "github.com/creack/pty"
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/google/go-cmp/cmp/cmpopts"
