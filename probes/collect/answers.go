@@ -172,7 +172,10 @@ func (c *collector) primaries(dev string, vips []netip.Addr) []netip.Addr {
 // askRoute asks one question: `ip route get DST from SRC iif IIF mark MARK`.
 func askRoute(nl *nlconn, q lvs.RouteQuery, iif uint32, device func(uint32) string) lvs.RouteAnswer {
 	a := lvs.RouteAnswer{RouteQuery: q, Outcome: lvs.OutUnknown}
-	head := rtmsg{family: family(q.Dst), dstLen: byte(q.Dst.BitLen()), flags: routeLookupTable}
+	head := rtmsg{family: family(q.Dst), dstLen: byte(q.Dst.BitLen())}
+	if q.Dst.Is4() {
+		head.flags = routeLookupTable // IPv6 always tells the table, and refuses the flag
+	}
 	attrs := attribute(nil, unix.RTA_DST, q.Dst.AsSlice())
 	if q.Src.IsValid() {
 		head.srcLen = byte(q.Src.BitLen())
