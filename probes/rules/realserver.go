@@ -1,0 +1,119 @@
+package rules
+
+import (
+	"net/netip"
+	"slices"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+// This file answers what several rules ask about a real server: which VIPs it serves, over which links it gets their
+// packets, and how much is known of its segment.
+
+// addressedLinks are the wire links that have an IPv4 address: the others take no part in IPv4.
+func addressedLinks(h *probes.Host) []lvs.Link {
+	return slices.DeleteFunc(h.WireLinks(), func(l lvs.Link) bool {
+		return !slices.ContainsFunc(h.Snapshot.Addresses, func(a lvs.Address) bool { return a.Device == l.Name && a.Prefix.Addr().Is4() })
+	})
+}
+
+// arrivalDevices are the devices on which SYNs for the VIP are known to arrive: those on which flows were seen to, else
+// those that have the RIP by which a director knows this host. Empty when neither is known.
+func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
+	var out []string
+	add := func(dev string) {
+		if l, ok := c.Snapshot.Link(dev); ok && l.OnWire() && l.Master == "" && !slices.Contains(out, dev) {
+			out = append(out, dev)
+		}
+	}
+	for _, f := range c.FlowsTo(vip) {
+		if sight := f.Stage(lvs.SynAtRealServer); sight.State == lvs.Seen && sight.Direction != capture.Out {
+			add(sight.Interface)
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, ref := range c.Cluster.Destinations {
+		if ref.Service.Address == vip && ref.Director != c.Host && dr(ref) {
+			for _, a := range c.AddressesOf(ref.Destination.Address) {
+				add(a.Device)
+			}
+		}
+	}
+	return out
+}
+
+// dr says that packets for the destination arrive unchanged, with the VIP as destination.
+func dr(ref probes.DestinationRef) bool {
+	return ref.Destination.Forward == lvs.Gate || ref.Destination.Forward == lvs.Local
+}
+
+// replyDevices are the devices over which answers to the clients of the VIP leave.
+func replyDevices(c *probes.Case, vip netip.Addr) []string {
+	var out []string
+	clients, _ := c.ClientsOf(vip)
+	for _, client := range clients {
+		a := reply(c, vip, client)
+		if a.Outcome == lvs.OutUnicast && a.Device != "" && !slices.Contains(out, a.Device) {
+			out = append(out, a.Device)
+		}
+	}
+	return out
+}
+
+// reply is where the answer to a client leaves. While the VIP is not there the kernel refuses it as a source: then the
+// question is asked without.
+func reply(c *probes.Case, vip, client netip.Addr) lvs.RouteAnswer {
+	a := c.Asked(lvs.RouteQuery{Dst: client, Src: vip})
+	if a.Outcome == lvs.OutRejected || a.Outcome == lvs.OutUnknown {
+		if local, known := vipLocal(c, vip); known && !local {
+			return c.Asked(lvs.RouteQuery{Dst: client})
+		}
+	}
+	return a
+}
+
+// deliveryDevices are the links that take part in serving the VIP, as far as known: packets come in or answers leave.
+func deliveryDevices(c *probes.Case, vip netip.Addr) []string {
+	out := arrivalDevices(c, vip)
+	for _, dev := range replyDevices(c, vip) {
+		if !slices.Contains(out, dev) {
+			out = append(out, dev)
+		}
+	}
+	return out
+}
+
+// vipLocal tells whether the host takes packets for the VIP as its own. The kernel's word counts more than our own look at its tables.
+func vipLocal(c *probes.Case, vip netip.Addr) (local, known bool) {
+	if c.Has(vip) {
+		return true, true
+	}
+	if a, ok := c.Snapshot.Answer(lvs.RouteQuery{Dst: vip}); ok && a.Outcome != lvs.OutUnknown {
+		return a.Outcome == lvs.OutLocal, true
+	}
+	return c.RoutedLocal(vip)
+}
+
+// servedVIPs are the IPv4 VIPs that the host serves as a real server and not as the director that owns them.
+func servedVIPs(c *probes.Case) []netip.Addr {
+	return slices.DeleteFunc(c.Cluster.ServedVIPs(c.Host), func(vip netip.Addr) bool {
+		return !vip.Is4() || ownsService(c.Host, vip) && !anotherAnswers(c, vip)
+	})
+}
+
+// ownsService says that the host is itself a director for the VIP: there it may well be on the wire and answer for it.
+func ownsService(h *probes.Host, vip netip.Addr) bool {
+	return h.Snapshot.IPVS != nil && slices.ContainsFunc(h.Snapshot.IPVS.Services, func(v lvs.Service) bool { return v.Address == vip })
+}
+
+// anotherAnswers says that of two directors another one holds the VIP on the wire now, and this one does not: then this
+// one is a real server only.
+func anotherAnswers(c *probes.Case, vip netip.Addr) bool {
+	return len(c.HoldsOnWire(vip)) == 0 && slices.ContainsFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
+		return h != c.Host && h.Is(lvs.RoleDirector) && len(h.HoldsOnWire(vip)) > 0
+	})
+}
