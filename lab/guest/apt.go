@@ -3,13 +3,13 @@ package guest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -52,28 +52,36 @@ func (a *archive) options() []string {
 		"-o", "Dir::Cache::srcpkgcache=" + filepath.Join(a.dir, "srcpkgcache.bin")}
 }
 
-// direct lists what a package depends on itself. Unknown packages give an error.
-func (a *archive) direct(ctx context.Context, pkg string) ([]string, error) {
-	if deps, ok := a.depends[pkg]; ok {
-		return deps, nil
-	}
-	out, err := a.command(ctx, "apt-cache", append(a.options(), "depends", "--no-recommends", "--no-suggests",
-		"--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", pkg)...)
+// index asks once for all that the packages depend on, directly and further down. A package that is
+// not in it cannot be had here.
+func (a *archive) index(ctx context.Context, pkgs []string) error {
+	out, err := a.command(ctx, "apt-cache", slices.Concat(a.options(), []string{"depends", "--recurse", "--no-recommends",
+		"--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"}, pkgs)...)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("the package lists: %w; type: sudo apt-get update", err)
 	}
-	var deps []string
+	a.depends = map[string][]string{}
+	pkg := ""
 	for line := range strings.Lines(out) {
-		kind, dep, ok := strings.Cut(strings.TrimSpace(line), "Depends: ")
-		if ok && (kind == "" || kind == "|" || kind == "Pre" || kind == "Pre-") && packageName.MatchString(dep) {
-			deps = append(deps, dep)
+		word := strings.TrimSpace(line)
+		kind, dep, isDep := strings.Cut(word, ": ")
+		switch {
+		case !strings.HasPrefix(line, " "):
+			pkg = ""
+			if packageName.MatchString(word) { // others are virtual: <awk>
+				pkg = word
+				a.depends[pkg] = nil
+			}
+		case pkg != "" && isDep && strings.HasSuffix(kind, "Depends") && packageName.MatchString(dep):
+			a.depends[pkg] = append(a.depends[pkg], dep)
 		}
 	}
-	if a.depends == nil {
-		a.depends = map[string][]string{}
-	}
-	a.depends[pkg] = deps
-	return deps, nil
+	return nil
+}
+
+func (a *archive) has(pkg string) bool {
+	_, ok := a.depends[pkg]
+	return ok
 }
 
 // unpack downloads packages and unpacks each into a folder of its own. Those that are there already
@@ -96,7 +104,7 @@ func (a *archive) unpack(ctx context.Context, pkgs ...string) error {
 	defer os.RemoveAll(debs)
 	// apt's download user may not write into a folder of ours, and the packages are checked by
 	// their signed hashes whoever fetches them.
-	fetch := &archive{dir: debs}
+	fetch := &archive{dir: debs} // apt-get writes into its working directory
 	args := append(a.options(), "-o", "APT::Sandbox::User=", "download")
 	if _, err := fetch.command(ctx, "apt-get", append(args, want...)...); err != nil {
 		return fmt.Errorf("downloading packages for the guest: %w; if the package lists are old, type: sudo apt-get update", err)
@@ -129,28 +137,16 @@ func (a *archive) unpack(ctx context.Context, pkgs ...string) error {
 
 // kernel fetches the kernel and gives the folder with boot/ and lib/modules/, and its release.
 func (a *archive) kernel(ctx context.Context) (root, release string, err error) {
-	var deps []string
-	for _, meta := range kernelPackages {
-		if deps, err = a.direct(ctx, meta); err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return "", "", err
-		}
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("no kernel package for the guest (looked for %s): the package lists are empty or absent; type: sudo apt-get update (%w)",
-			strings.Join(kernelPackages, ", "), err)
+	at := slices.IndexFunc(kernelPackages, a.has)
+	if at < 0 {
+		return "", "", fmt.Errorf("no kernel package for the guest (looked for %s): the package lists are empty or absent; type: sudo apt-get update",
+			strings.Join(kernelPackages, ", "))
 	}
 	var image []string
-	for _, d := range deps {
-		if strings.HasPrefix(d, "linux-image-") || strings.HasPrefix(d, "linux-modules-") {
+	for _, d := range a.depends[kernelPackages[at]] {
+		if strings.HasPrefix(d, "linux-image-") {
 			image = append(image, d)
-			more, err := a.direct(ctx, d) // Ubuntu keeps the modules in packages beside the kernel
-			if err != nil {
-				return "", "", err
-			}
-			for _, m := range more {
+			for _, m := range a.depends[d] { // Ubuntu keeps the modules in a package beside the kernel
 				if strings.HasPrefix(m, "linux-modules-") {
 					image = append(image, m)
 				}
@@ -158,7 +154,7 @@ func (a *archive) kernel(ctx context.Context) (root, release string, err error) 
 		}
 	}
 	if len(image) == 0 {
-		return "", "", errors.New("the kernel package names no kernel; type: sudo apt-get update")
+		return "", "", fmt.Errorf("%s names no kernel; type: sudo apt-get update", kernelPackages[at])
 	}
 	if err := a.unpack(ctx, image...); err != nil {
 		return "", "", err

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -176,6 +177,13 @@ func build(ctx context.Context, o Options) (manifest, error) {
 	defer os.RemoveAll(tmp)
 	a := &archive{dir: tmp, log: o.Log}
 
+	wanted := slices.Clone(kernelPackages)
+	for _, t := range tools {
+		wanted = append(wanted, t.Package)
+	}
+	if err := a.index(ctx, wanted); err != nil {
+		return manifest{}, err
+	}
 	root, release, err := a.kernel(ctx)
 	if err != nil {
 		return manifest{}, err

@@ -48,11 +48,7 @@ func (l *libraries) resolve(ctx context.Context) error {
 		}
 		next := map[string]bool{}
 		for _, w := range l.open {
-			candidates, err := l.candidates(ctx, w)
-			if err != nil {
-				return err
-			}
-			for _, c := range candidates {
+			for _, c := range l.candidates(w) {
 				next[c] = true
 			}
 		}
@@ -67,15 +63,11 @@ func (l *libraries) resolve(ctx context.Context) error {
 
 // candidates are the packages to look in next for a library: the one whose name follows from the
 // library's (libnl-3.so.200 is in libnl-3-200), after that all lib packages that pkg depends on.
-func (l *libraries) candidates(ctx context.Context, w wanted) ([]string, error) {
-	deps, err := l.archive.direct(ctx, w.pkg)
-	if err != nil {
-		return nil, err
-	}
+func (l *libraries) candidates(w wanted) []string {
 	var named, others []string
-	for _, dep := range deps {
-		switch _, err := l.archive.direct(ctx, dep); {
-		case err != nil || l.archive.roots[dep] != "": // virtual, or looked in already
+	for _, dep := range l.archive.depends[w.pkg] {
+		switch {
+		case l.archive.roots[dep] != "" || !l.archive.has(dep): // looked in already, or virtual
 		case likely(dep, w.so):
 			named = append(named, dep)
 		case strings.HasPrefix(dep, "lib") || strings.HasPrefix(dep, "zlib"):
@@ -83,9 +75,9 @@ func (l *libraries) candidates(ctx context.Context, w wanted) ([]string, error) 
 		}
 	}
 	if len(named) > 0 {
-		return named, nil
+		return named
 	}
-	return others, nil
+	return others
 }
 
 // lookIn takes the wanted libraries from unpacked packages, and what they ask for in their turn.

@@ -83,7 +83,7 @@ func (a *archive) tools(ctx context.Context) (toolset, error) {
 	set := toolset{programs: map[string]program{}, links: map[string]string{}, data: map[string]string{}}
 	var names []string
 	for _, t := range tools {
-		if _, err := a.direct(ctx, t.Package); err != nil {
+		if !a.has(t.Package) {
 			set.missing = append(set.missing, t.Package+": no such package here")
 			continue
 		}
