@@ -124,6 +124,20 @@ func (h *Host) FlowsTo(vip netip.Addr) []capture.Flow {
 	return out
 }
 
+// RecentFlowsTo are the flows to a VIP that count as evidence and began within FlowWindow of the latest packet seen here, met from
+// their beginning: what was cured a minute ago says nothing of now.
+func (h *Host) RecentFlowsTo(vip netip.Addr) []capture.Flow {
+	var latest time.Time
+	for _, f := range h.Flows {
+		if f.LastSeen.After(latest) {
+			latest = f.LastSeen
+		}
+	}
+	return slices.DeleteFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
+		return f.MidStream || latest.Sub(f.FirstSeen) > FlowWindow
+	})
+}
+
 func (h *Host) ownsClient(f capture.Flow) bool { return h.Has(f.Client.Addr()) }
 
 // SeenClients are the clients of a VIP that somebody saw, in flows, connections or sockets; assumed ones are left out.

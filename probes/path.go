@@ -97,21 +97,13 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 	return stages, h.Flows != nil
 }
 
-// recentFlows are the flows to the cluster's VIPs that began within FlowWindow of the latest.
+// recentFlows are the recent flows to all VIPs of the cluster.
 func recentFlows(h *Host, c *Cluster) []capture.Flow {
 	var all []capture.Flow
 	for _, vip := range c.VIPs {
-		all = append(all, h.FlowsTo(vip)...)
+		all = append(all, h.RecentFlowsTo(vip)...)
 	}
-	var latest time.Time
-	for _, f := range all {
-		if f.LastSeen.After(latest) {
-			latest = f.LastSeen
-		}
-	}
-	return slices.DeleteFunc(all, func(f capture.Flow) bool {
-		return f.MidStream || latest.Sub(f.FirstSeen) > FlowWindow
-	})
+	return all
 }
 
 // factsClear tells whether this host's facts alone show that nothing stands in the way of a stage: every outage rule of the stage was
