@@ -1,0 +1,199 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/fixes"
+	"lvstui/probes"
+	"lvstui/ui/kit"
+	"lvstui/ui/screens"
+	"lvstui/ui/theme"
+)
+
+// asked does what a screen asked for, or hands a message on to the screens that may wait for it.
+func (m *root) asked(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case screens.OpenMsg:
+		return m.open(msg.Screen)
+	case screens.CloseMsg:
+		m.close()
+	case screens.SayMsg:
+		return m.tell(msg.Text)
+	case screens.CopyMsg:
+		return tea.Batch(tea.SetClipboard(msg.Text), m.tell(msg.What+" copied to your terminal's clipboard"))
+	case screens.ExplainMsg:
+		return m.explain(msg.ID)
+	case screens.SwitchHostMsg:
+		return m.switchTo(msg.Index)
+	case screens.SimulateMsg:
+		return m.simulate(msg)
+	case screens.ApplyMsg:
+		return m.apply(msg)
+	case screens.UndoMsg:
+		return m.undo()
+	case progressMsg:
+		return tea.Batch(m.handOn(msg.step), msg.next)
+	case screens.AppliedMsg, screens.UndoneMsg:
+		m.unpause() // the operator wants to see what it did
+		return tea.Batch(m.handOn(msg), m.lookAgain())
+	default:
+		return m.handOn(msg)
+	}
+	return nil
+}
+
+// handOn gives a message to every overlay, or to the screen where there is none.
+func (m *root) handOn(msg tea.Msg) tea.Cmd {
+	if len(m.overlays) == 0 {
+		s, cmd := m.tabs[m.tab].Update(msg)
+		m.tabs[m.tab] = s
+		return cmd
+	}
+	var cmds []tea.Cmd
+	for i, s := range m.overlays {
+		next, cmd := s.Update(msg)
+		m.overlays[i] = next
+		cmds = append(cmds, cmd)
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *root) explain(id string) tea.Cmd {
+	if m.o.Explain == nil {
+		return m.tell("e explain: this build has no explanations")
+	}
+	explain, cached, at := m.o.Explain, []kit.Line(nil), 0
+	return m.open(screens.NewReader(id, func(width int) []kit.Line {
+		if cached == nil || at != width {
+			cached, at = textLines(explain(id, width), width), width
+		}
+		return cached
+	}))
+}
+
+// textLines draws a text that is wrapped already; a line that begins with # is a heading.
+func textLines(text string, width int) []kit.Line {
+	if strings.TrimSpace(text) == "" {
+		return []kit.Line{kit.Text(theme.Dim, "There is no explanation of this finding.")}
+	}
+	var out []kit.Line
+	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		heading := strings.TrimLeft(line, "#")
+		switch {
+		case heading != line:
+			out = append(out, kit.Paragraph(theme.Title, strings.TrimSpace(heading), width)...)
+		case kit.Width(line) <= width:
+			out = append(out, kit.Text(theme.Plain, line))
+		default:
+			out = append(out, kit.Paragraph(theme.Plain, line, width)...)
+		}
+	}
+	return out
+}
+
+// simulate works out what a plan would do to the facts it was shown for.
+func (m *root) simulate(msg screens.SimulateMsg) tea.Cmd {
+	whatIf := m.o.WhatIf
+	return func() tea.Msg {
+		after, err := msg.Plan.After(msg.Facts.Snapshot)
+		if err != nil {
+			return screens.SimulatedMsg{Lines: []string{"it would fail: " + err.Error()}}
+		}
+		lines := []string{fmt.Sprintf("all %d steps go through on the facts of this host", len(msg.Plan.Steps))}
+		if len(msg.Plan.Steps) == 1 {
+			lines = []string{"the step goes through on the facts of this host"}
+		}
+		if whatIf != nil {
+			lines = append(lines, difference(msg.Facts.Report, whatIf(msg.Facts, after))...)
+		}
+		return screens.SimulatedMsg{Lines: lines}
+	}
+}
+
+// difference says which findings a simulated change removes, adds and leaves.
+func difference(before, after probes.Report) []string {
+	var out []string
+	had, has := findingKeys(before), findingKeys(after)
+	for _, f := range before.Findings {
+		if !has[f.Key()] {
+			out = append(out, "gone: "+f.Title)
+		}
+	}
+	for _, f := range after.Findings {
+		if !had[f.Key()] {
+			out = append(out, "new: "+f.Title)
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, "the findings stay as they are")
+	}
+	if n := len(after.Findings); n > 0 {
+		out = append(out, fmt.Sprintf("%d of %d findings would be left", n, len(before.Findings)))
+	}
+	return out
+}
+
+func findingKeys(r probes.Report) map[string]bool {
+	out := map[string]bool{}
+	for _, f := range r.Findings {
+		out[f.Key()] = true
+	}
+	return out
+}
+
+// progressMsg is a step of a change under way; next waits for the one after it.
+type progressMsg struct {
+	step screens.StepMsg
+	next tea.Cmd
+}
+
+// apply makes a change. Its steps come through a channel, one message each, and its end as the last.
+func (m *root) apply(msg screens.ApplyMsg) tea.Cmd {
+	host, ctx := m.hosts[m.cur].host, m.ctx
+	// Room for begin and end of every step and for the result: the change never waits for the screen.
+	news := make(chan tea.Msg, 2*len(msg.Plan.Steps)+8)
+	var wait tea.Cmd
+	wait = func() tea.Msg {
+		switch got := (<-news).(type) {
+		case screens.StepMsg:
+			return progressMsg{got, wait}
+		default:
+			return got
+		}
+	}
+	work := func() tea.Msg {
+		progress := func(step int, done bool, err error) {
+			select {
+			case news <- screens.StepMsg{Step: step, Done: done, Err: err}:
+			default: // more progress than steps: the screen can do without
+			}
+		}
+		change, err := host.Apply(ctx, msg.Plan, msg.Seen, progress)
+		news <- screens.AppliedMsg{Result: resultWords(change), Err: err}
+		return nil
+	}
+	return tea.Batch(work, wait)
+}
+
+func (m *root) undo() tea.Cmd {
+	host, ctx := m.hosts[m.cur].host, m.ctx
+	return func() tea.Msg {
+		change, err := host.Undo(ctx)
+		return screens.UndoneMsg{Result: resultWords(change), Err: err}
+	}
+}
+
+func resultWords(c fixes.Change) string {
+	switch {
+	case c.Error != "":
+		return string(c.State) + ": " + c.Error
+	case c.State == fixes.Undone:
+		return "taken back and verified"
+	case c.State == fixes.Applied:
+		return "applied and verified"
+	}
+	return string(c.State)
+}

@@ -1,0 +1,191 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+
+	"lvstui/lvs"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/screens"
+	"lvstui/ui/theme"
+)
+
+// headHeight and footHeight are the lines that are always there.
+const (
+	headHeight = 3
+	footHeight = 2
+)
+
+func (m *root) content() string {
+	if m.width <= 0 || m.height <= 0 {
+		return "" // before the first size is known
+	}
+	if m.tooSmall() {
+		text := fmt.Sprintf("lvstui needs a terminal of %d×%d; this one has %d×%d. Make it larger, or run: lvstui check", minWidth, minHeight, m.width, m.height)
+		return kit.Render(m.theme, kit.Paragraph(theme.Plain, text, m.width), m.width, m.height)
+	}
+	lines := append(make([]kit.Line, 0, m.height), m.header()...)
+	body := m.body(m.height - headHeight - footHeight)
+	for len(body) < m.height-headHeight-footHeight {
+		body = append(body, kit.Line{})
+	}
+	lines = append(lines, body[:m.height-headHeight-footHeight]...)
+	lines = append(lines, m.footer()...)
+	return kit.Render(m.theme, lines, m.width, m.height)
+}
+
+// header: who and how we listen; the verdict; the tabs.
+func (m *root) header() []kit.Line {
+	h := m.hosts[m.cur]
+	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, h.host.Name()))
+	verdict := kit.L(kit.T(" "), kit.S(theme.Dim, "… looking at "+h.host.Name()))
+	var right kit.Line
+	if h.facts != nil {
+		left.Spans = append(left.Spans, kit.T(" · "+rolesWords(h.facts.Report.Roles)), kit.T("   "+vipWords(*h.facts)))
+		role := screens.VerdictRole(h.facts.Report.Verdict)
+		verdict = kit.L(kit.T(" "), kit.S(role, screens.Glyph(role)+" "+string(h.facts.Report.Verdict)), kit.S(theme.Plain, ": "+h.facts.Report.Summary))
+		right = captureLine(h.facts.Capture, m.width/2)
+	}
+	if h.err != nil {
+		verdict = kit.L(kit.T(" "), kit.S(theme.Unknown, "? "), kit.S(theme.Warn, "could not look: "+h.err.Error()))
+	}
+	if m.paused {
+		verdict = kit.Between(verdict, kit.L(kit.S(theme.Warn, "‖ "+pauseWords(m.newFlows())+" ")), m.width)
+	}
+	return []kit.Line{kit.Between(left, right, m.width), verdict, m.tabLine()}
+}
+
+func pauseWords(n int) string {
+	switch n {
+	case 0:
+		return "paused"
+	case 1:
+		return "paused, 1 new flow"
+	}
+	return fmt.Sprintf("paused, %d new flows", n)
+}
+
+func rolesWords(roles []lvs.Role) string {
+	if len(roles) == 0 {
+		return "no role"
+	}
+	words := make([]string, len(roles))
+	for i, r := range roles {
+		words[i] = strings.ReplaceAll(string(r), "-", " ")
+	}
+	return strings.Join(words, ", ")
+}
+
+// vipWords names the virtual service that is looked at, and how many there are besides.
+func vipWords(f Facts) string {
+	var names []string
+	for _, v := range f.Report.VirtualServices {
+		names = append(names, v.Virtual)
+	}
+	if len(names) == 0 && len(f.Flows) > 0 {
+		names = append(names, f.Flows[0].Virtual.String())
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return "VIP " + names[0]
+	}
+	return fmt.Sprintf("VIP %s +%d", names[0], len(names)-1)
+}
+
+// captureLine says how the listening goes, in at most width cells. Drops are never left out.
+func captureLine(c Capture, width int) kit.Line {
+	drops := kit.S(theme.Dim, " · 0 dropped ")
+	if c.Dropped > 0 {
+		drops = kit.S(theme.Warn, fmt.Sprintf(" · ! %s dropped ", kit.Count(float64(c.Dropped))))
+	}
+	if c.Sampled > 1 {
+		drops.Text = fmt.Sprintf(" · 1 flow in %d%s", c.Sampled, drops.Text)
+	}
+	switch c.Mode {
+	case screens.CaptureLive:
+		names := strings.Join(c.Interfaces, " ")
+		if len(c.Interfaces) == 0 {
+			names = "all interfaces"
+		}
+		if room := width - kit.Width(drops.Text) - 7; kit.Width(names) > room {
+			names = fmt.Sprintf("%d interfaces", len(c.Interfaces))
+		}
+		return kit.L(kit.S(theme.OK, "● live "), kit.T(names), drops)
+	case screens.CaptureFile:
+		return kit.L(kit.S(theme.Accent, "○ file "), kit.T(kit.Fit(c.Name, width-20)), drops)
+	case screens.CaptureFailed:
+		return kit.L(kit.S(theme.Bad, kit.Fit("✗ no capture: "+c.Err, width-1)), kit.T(" "))
+	}
+	return kit.L(kit.S(theme.Dim, "○ no capture "))
+}
+
+// tabLine is the rule below the header with the screens in it.
+func (m *root) tabLine() kit.Line {
+	l := kit.L(kit.S(theme.Border, "─"))
+	for i, t := range m.tabs {
+		text := fmt.Sprintf(" %d %s ", i+1, t.Title())
+		if i == m.tab {
+			l.Spans = append(l.Spans, kit.S(theme.Selected, text))
+		} else {
+			l.Spans = append(l.Spans, kit.T(text))
+		}
+		l.Spans = append(l.Spans, kit.S(theme.Border, "─"))
+	}
+	l.Spans = append(l.Spans, kit.S(theme.Border, strings.Repeat("─", max(0, m.width-l.Width()))))
+	return l
+}
+
+// body is the overlay on top, or the screen.
+func (m *root) body(height int) []kit.Line {
+	h := m.hosts[m.cur]
+	if len(m.overlays) == 0 && h.facts == nil {
+		if h.err != nil {
+			return kit.Indent(1, append([]kit.Line{{}}, kit.Item(kit.S(theme.Bad, "✗ "), theme.Plain,
+				"Could not look at "+h.host.Name()+": "+h.err.Error(), m.width-2)...))
+		}
+		return []kit.Line{{}, kit.Text(theme.Dim, " Looking at "+h.host.Name()+" …")}
+	}
+	return m.top().View(m.width, height)
+}
+
+// footer is a rule and the keys that are valid now; a message takes their place for a while.
+func (m *root) footer() []kit.Line {
+	rule := kit.Rule("", m.width)
+	if m.say != "" {
+		return []kit.Line{rule, kit.L(kit.T(" "), kit.S(theme.Warn, m.say))}
+	}
+	if m.top().Typing() {
+		return []kit.Line{rule, kit.Text(theme.Dim, " state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11 !state:closed")}
+	}
+	global := m.globalActions()
+	last := footerKeys([]keys.Action{global[2], global[3]}) // help and quit are always there
+	l := kit.T(" ")
+	line := kit.L(l)
+	for _, a := range append(m.screenActions(), global[:2]...) {
+		if a.Quiet {
+			continue
+		}
+		next := footerKeys([]keys.Action{a})
+		if line.Width()+next.Width()+last.Width() > m.width {
+			break
+		}
+		line.Spans = append(line.Spans, next.Spans...)
+	}
+	line.Spans = append(line.Spans, last.Spans...)
+	return []kit.Line{rule, line}
+}
+
+func footerKeys(actions []keys.Action) kit.Line {
+	var l kit.Line
+	for _, a := range actions {
+		role, words := theme.Accent, theme.Plain
+		if a.Why != "" {
+			role, words = theme.Dim, theme.Dim
+		}
+		l.Spans = append(l.Spans, kit.S(role, a.Show), kit.S(words, " "+a.Short+"   "))
+	}
+	return l
+}

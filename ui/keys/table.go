@@ -1,0 +1,53 @@
+package keys
+
+// Section is the keys of one place.
+type Section struct {
+	Title    string
+	Bindings []Binding
+}
+
+// The table. A key has the same meaning in every place that has it.
+var (
+	Up       = Binding{[]string{"up", "k"}, "↑ k", "up", "go up a row"}
+	Down     = Binding{[]string{"down", "j"}, "↓ j", "down", "go down a row"}
+	First    = Binding{[]string{"home", "g"}, "g", "first", "go to the first row"}
+	Last     = Binding{[]string{"end", "G"}, "G", "last", "go to the last row"}
+	PageUp   = Binding{[]string{"pgup", "ctrl+u"}, "pgup", "page up", "go up a page (also ctrl+u)"}
+	PageDown = Binding{[]string{"pgdown", "ctrl+d"}, "pgdn", "page down", "go down a page (also ctrl+d)"}
+	Enter    = Binding{[]string{"enter"}, "enter", "details", "open what is selected"}
+	Leave    = Binding{[]string{"esc"}, "esc", "back", "leave what was opened; clear a filter"}
+
+	NextTab  = Binding{[]string{"tab"}, "tab", "next screen", "go to the next screen; digits go to a screen by its number"}
+	PrevTab  = Binding{[]string{"shift+tab"}, "shift+tab", "previous screen", "go to the previous screen"}
+	Hosts    = Binding{[]string{"h"}, "h", "hosts", "choose the host to look at"}
+	NextHost = Binding{[]string{"]"}, "]", "next host", "look at the next host"}
+	PrevHost = Binding{[]string{"["}, "[", "previous host", "look at the previous host"}
+	Pause    = Binding{[]string{"p"}, "p", "pause", "freeze the screen, or let it go on; what came meanwhile is counted"}
+	Undo     = Binding{[]string{"z"}, "z", "undo", "take back the last change of this host, after a question"}
+	Help     = Binding{[]string{"?"}, "?", "help", "show all keys that are valid here"}
+	Quit     = Binding{[]string{"q"}, "q", "quit", "leave lvstui; what is open on top is left first"}
+	QuitNow  = Binding{[]string{"ctrl+c"}, "ctrl+c", "quit now", "leave lvstui at once"}
+
+	Fix     = Binding{[]string{"f"}, "f", "fix", "show the cure of the selected finding: what would be done, how it is undone, the risk"}
+	Explain = Binding{[]string{"e"}, "e", "explain", "explain the selected finding: what breaks, how to see it by hand, how to cure it"}
+	Copy    = Binding{[]string{"y"}, "y", "copy", "copy what is selected as text to your terminal's clipboard (OSC 52)"}
+	Filter  = Binding{[]string{"/"}, "/", "filter",
+		"filter the flows: state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11 vip:172.16.0.8, or any text"}
+
+	Apply = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
+	Dry   = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
+	Yes   = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
+	No    = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
+)
+
+// Table is every key there is, by place.
+func Table() []Section {
+	return []Section{
+		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Undo, Help, Quit, QuitNow}},
+		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
+		{"Path", []Binding{Fix, Explain, Copy}},
+		{"Flows", []Binding{Filter, Copy}},
+		{"Fix", []Binding{Apply, Dry, Copy, Leave}},
+		{"Question", []Binding{Yes, No}},
+	}
+}

@@ -1,0 +1,128 @@
+package screens
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/fixes"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// Changes lists what lvstui has changed on this host, newest first.
+type Changes struct {
+	facts Facts
+	list  []fixes.Change
+	cur   cursor
+}
+
+// NewChanges makes the screen.
+func NewChanges() *Changes { return &Changes{} }
+
+// Title of the tab.
+func (s *Changes) Title() string { return "Changes" }
+
+// Typing is false.
+func (s *Changes) Typing() bool { return false }
+
+// Update has nothing to wait for.
+func (s *Changes) Update(tea.Msg) (Screen, tea.Cmd) { return s, nil }
+
+// SetFacts keeps the selection on the same change.
+func (s *Changes) SetFacts(f Facts) {
+	s.facts, s.list = f, newestFirst(f.Changes)
+	ids := make([]string, len(s.list))
+	for i, c := range s.list {
+		ids[i] = c.ID
+	}
+	s.cur.rows(ids)
+}
+
+func newestFirst(changes []fixes.Change) []fixes.Change {
+	out := append([]fixes.Change{}, changes...)
+	for i := 1; i < len(out); i++ { // few, and nearly sorted
+		for j := i; j > 0 && out[j].AppliedAt.After(out[j-1].AppliedAt); j-- {
+			out[j], out[j-1] = out[j-1], out[j]
+		}
+	}
+	return out
+}
+
+// LastOpen is the change that undo would take back.
+func LastOpen(changes []fixes.Change) (fixes.Change, bool) {
+	for _, c := range newestFirst(changes) {
+		if c.Open() {
+			return c, true
+		}
+	}
+	return fixes.Change{}, false
+}
+
+// Actions of the list.
+func (s *Changes) Actions() []keys.Action {
+	none := ""
+	if len(s.list) == 0 {
+		none = "lvstui has changed nothing on this host"
+	}
+	return append([]keys.Action{
+		keys.Enter.Do(func() tea.Cmd {
+			c := s.list[s.cur.at]
+			return send(OpenMsg{NewReader(c.Title, func(w int) []kit.Line { return changeLines(c, w) })})
+		}).Unless(none),
+		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{plainText(changeLines(s.list[s.cur.at], 100)), "change"}) }).Unless(none),
+	}, s.cur.actions(nil)...)
+}
+
+// View draws the list.
+func (s *Changes) View(width, height int) []kit.Line {
+	if s.facts.ChangesErr != "" {
+		return kit.Indent(1, kit.Item(kit.S(theme.Unknown, "? "), theme.Plain, "The journal could not be read: "+s.facts.ChangesErr, width-2))
+	}
+	if len(s.list) == 0 {
+		return kit.Indent(1, kit.Paragraph(theme.Plain, "lvstui has changed nothing on this host.", width-2))
+	}
+	out := []kit.Line{kit.Text(theme.Dim, "  "+kit.Pad("when (UTC)", 21)+kit.Pad("state", 14)+"what")}
+	from, to := s.cur.window(height - 1)
+	for i := from; i < to; i++ {
+		c := s.list[i]
+		role := changeRole(c.State)
+		l := kit.L(kit.T("  "+kit.Pad(c.AppliedAt.UTC().Format("2006-01-02 15:04:05"), 21)), mark(role),
+			kit.S(role, kit.Pad(" "+string(c.State), 13)), kit.T(c.Title))
+		if i == s.cur.at {
+			l = chosen(l)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func changeRole(st fixes.ChangeState) theme.Role {
+	switch st {
+	case fixes.Applied:
+		return theme.OK
+	case fixes.Undone:
+		return theme.Dim
+	case fixes.Failed:
+		return theme.Bad
+	}
+	return theme.Warn
+}
+
+func changeLines(c fixes.Change, width int) []kit.Line {
+	out := []kit.Line{kit.Text(changeRole(c.State), string(c.State)), kit.Text(theme.Dim, strings.Join(notEmpty("on "+c.Host, c.NetNS,
+		c.AppliedAt.UTC().Format("2006-01-02 15:04:05 UTC"), "for "+c.PlanID), ", "))}
+	if c.Error != "" {
+		out = append(out, kit.Paragraph(theme.Bad, c.Error, width)...)
+	}
+	out = append(out, kit.Line{}, kit.Text(theme.Title, "Done"))
+	for _, cmd := range c.Commands {
+		out = append(out, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, cmd, width)...)
+	}
+	out = append(out, kit.Line{}, kit.Text(theme.Title, "Taken back by"))
+	for _, cmd := range c.UndoCommands {
+		out = append(out, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, cmd, width)...)
+	}
+	return out
+}

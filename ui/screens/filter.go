@@ -1,0 +1,118 @@
+package screens
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+)
+
+// flowFilter is what the operator typed after "/". All words must hold; a word that begins with "!" must not.
+type flowFilter struct {
+	text  string
+	words []filterWord
+}
+
+type filterWord struct {
+	not  bool
+	hold func(f *capture.Flow, rs string) bool
+}
+
+// filterKeys are the words before the colon.
+const filterKeys = "state, stage, client, vip, rs, port"
+
+// parseFilter reads words like state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11; a word without a
+// colon is looked for in the flow's text. The error names the word and what would be right.
+func parseFilter(text string) (flowFilter, error) {
+	out := flowFilter{text: strings.TrimSpace(text)}
+	for _, word := range strings.Fields(text) {
+		w := filterWord{}
+		word, w.not = strings.CutPrefix(word, "!")
+		key, value, keyed := strings.Cut(word, ":")
+		var err error
+		if keyed && !strings.Contains(value, ":") && !looksLikeAddress(word) {
+			w.hold, err = keyedWord(key, value)
+		} else {
+			w.hold = anyText(word)
+		}
+		if err != nil {
+			return flowFilter{}, err
+		}
+		out.words = append(out.words, w)
+	}
+	return out, nil
+}
+
+// looksLikeAddress keeps 10.0.0.1:80 and 2001:db8::1 from being taken for key:value.
+func looksLikeAddress(word string) bool {
+	if _, err := netip.ParseAddrPort(word); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddr(word)
+	return err == nil
+}
+
+func keyedWord(key, value string) (func(*capture.Flow, string) bool, error) {
+	switch key {
+	case "state", "outcome":
+		for _, o := range []string{"established", "closed", "reset", "refused", "stalled", "pending"} {
+			if value != "" && strings.HasPrefix(o, value) {
+				return func(f *capture.Flow, _ string) bool { return strings.HasPrefix(string(f.Outcome), value) }, nil
+			}
+		}
+		return nil, fmt.Errorf("state:%s: want established, closed, reset, refused, stalled or pending", value)
+	case "stage":
+		if lvs.Stage(value).Index() < 0 {
+			return nil, fmt.Errorf("stage:%s: no such stage; for example stage:syn-forwarded", value)
+		}
+		return func(f *capture.Flow, _ string) bool {
+			return f.Reached == lvs.Stage(value) || f.StalledAt == lvs.Stage(value)
+		}, nil
+	case "client":
+		match, err := addressWord(key, value)
+		return func(f *capture.Flow, _ string) bool { return match(f.Client.Addr()) }, err
+	case "vip", "virtual":
+		match, err := addressWord(key, value)
+		return func(f *capture.Flow, _ string) bool { return match(f.Virtual.Addr()) }, err
+	case "rs":
+		return func(_ *capture.Flow, rs string) bool { return strings.HasPrefix(rs, value) }, nil
+	case "port":
+		return func(f *capture.Flow, _ string) bool {
+			return fmt.Sprint(f.Client.Port()) == value || fmt.Sprint(f.Virtual.Port()) == value
+		}, nil
+	}
+	return nil, fmt.Errorf("%s: is no filter; want one of %s, or any text", key, filterKeys)
+}
+
+// addressWord matches an address or a prefix: 10.0.0.1, 10.0.0.0/8.
+func addressWord(key, value string) (func(netip.Addr) bool, error) {
+	if p, err := netip.ParsePrefix(value); err == nil {
+		return p.Masked().Contains, nil
+	}
+	if a, err := netip.ParseAddr(value); err == nil {
+		return func(b netip.Addr) bool { return a == b }, nil
+	}
+	return nil, fmt.Errorf("%s:%s: want an address or a prefix, for example %s:10.0.0.0/8", key, value, key)
+}
+
+func anyText(word string) func(*capture.Flow, string) bool {
+	return func(f *capture.Flow, rs string) bool {
+		return strings.Contains(flowText(f, rs), word)
+	}
+}
+
+func flowText(f *capture.Flow, rs string) string {
+	return f.Client.String() + " " + f.Virtual.String() + " " + string(f.Outcome) + " " + string(f.Reached) + " " +
+		string(f.StalledAt) + " " + rs
+}
+
+func (q flowFilter) matches(f *capture.Flow, rs string) bool {
+	for _, w := range q.words {
+		if w.hold(f, rs) == w.not {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,77 @@
+package screens
+
+import (
+	"strconv"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/probes"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// HostEntry is a host in the switcher, with what is known of it from the last look, if there was one.
+type HostEntry struct {
+	Name    string
+	Looked  bool
+	Verdict probes.Verdict
+	Summary string
+}
+
+// Hosts is the host switcher.
+type Hosts struct {
+	entries []HostEntry
+	cur     cursor
+}
+
+// NewHosts lists the hosts with the cursor on the current one.
+func NewHosts(entries []HostEntry, current int) *Hosts {
+	s := &Hosts{entries: entries}
+	ids := make([]string, len(entries))
+	for i := range entries {
+		ids[i] = strconv.Itoa(i)
+	}
+	s.cur.id = strconv.Itoa(current)
+	s.cur.rows(ids)
+	return s
+}
+
+// Title is the heading.
+func (s *Hosts) Title() string { return "Hosts" }
+
+// Typing is false.
+func (s *Hosts) Typing() bool { return false }
+
+// SetFacts changes nothing.
+func (s *Hosts) SetFacts(Facts) {}
+
+// Update has nothing to wait for.
+func (s *Hosts) Update(tea.Msg) (Screen, tea.Cmd) { return s, nil }
+
+// Actions choose a host.
+func (s *Hosts) Actions() []keys.Action {
+	choose := keys.Enter.Do(func() tea.Cmd { return send(SwitchHostMsg{s.cur.at}) })
+	choose.Short = "look at it"
+	return append([]keys.Action{choose, keys.Leave.Do(ask(CloseMsg{}))}, s.cur.actions(nil)...)
+}
+
+// View draws the list.
+func (s *Hosts) View(width, height int) []kit.Line {
+	w := min(width, 90)
+	from, to := s.cur.window(height - 2)
+	var lines []kit.Line
+	for i := from; i < to; i++ {
+		e := s.entries[i]
+		l := kit.L(kit.T("  "+kit.Pad(e.Name, 16)+" "), kit.S(theme.Dim, "not looked at yet"))
+		if e.Looked {
+			role := VerdictRole(e.Verdict)
+			l = kit.L(kit.T("  "+kit.Pad(e.Name, 16)+" "), mark(role), kit.S(role, " "+kit.Pad(string(e.Verdict), 8)), kit.T(" "+e.Summary))
+		}
+		if i == s.cur.at {
+			l = chosen(l)
+		}
+		lines = append(lines, l)
+	}
+	return kit.Box("Look at which host?", lines, w)
+}

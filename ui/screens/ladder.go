@@ -1,0 +1,267 @@
+package screens
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// Ladder is one flow, packet by packet, between client, router, director and real server.
+type Ladder struct {
+	flow  capture.Flow
+	facts Facts
+	names map[capture.MAC]string
+	gone  bool // the flow is no longer among those that are kept
+	scroll
+}
+
+// NewLadder shows a flow of the facts.
+func NewLadder(f capture.Flow, facts Facts) *Ladder {
+	return &Ladder{flow: f, facts: facts, names: realServers(facts)}
+}
+
+// Title is the heading.
+func (s *Ladder) Title() string { return "Flow" }
+
+// Typing is false.
+func (s *Ladder) Typing() bool { return false }
+
+// SetFacts follows the flow while it lasts.
+func (s *Ladder) SetFacts(f Facts) {
+	if f.Host != s.facts.Host {
+		s.gone = true
+		return
+	}
+	for i := range f.Flows {
+		if flowID(&f.Flows[i]) == flowID(&s.flow) {
+			s.flow, s.facts, s.names, s.gone = f.Flows[i], f, realServers(f), false
+			return
+		}
+	}
+	s.gone = true
+}
+
+// Update has nothing to wait for.
+func (s *Ladder) Update(tea.Msg) (Screen, tea.Cmd) { return s, nil }
+
+// Actions of an open flow.
+func (s *Ladder) Actions() []keys.Action {
+	return append([]keys.Action{
+		keys.Leave.Do(ask(CloseMsg{})),
+		keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{plainText(s.lines(100)), "flow"}) }),
+	}, s.scroll.actions()...)
+}
+
+// View draws the part of the ladder that fits.
+func (s *Ladder) View(width, height int) []kit.Line {
+	title := s.flow.Client.String() + " → " + s.flow.Virtual.String()
+	if s.gone {
+		title += " (no longer kept)"
+	}
+	return append([]kit.Line{kit.Rule(title, width)}, s.show(s.lines(width), height-1)...)
+}
+
+func (s *Ladder) lines(width int) []kit.Line {
+	f := &s.flow
+	role := outcomeRole(f.Outcome)
+	via := "via " + nameOf(f, s.names, s.facts)
+	if f.RealServerMAC == (capture.MAC{}) && f.Vantage != lvs.RoleRealServer {
+		via = ""
+	}
+	out := []kit.Line{kit.Between(kit.L(kit.T(" "), mark(role), kit.S(role, " "+string(f.Outcome)), kit.T(s.outcome())),
+		kit.L(kit.S(theme.Dim, via+" ")), width)}
+	d := newDrawing(width)
+	out = append(out, d.labels(s.laneNames()), d.bars())
+	for _, r := range s.rungs() {
+		out = append(out, d.rung(r)...)
+	}
+	out = append(out, d.bars())
+	out = append(out, kit.Indent(1, s.ending(width-2))...)
+	return append(out, kit.Indent(1, s.stages(width-2))...)
+}
+
+// outcome says the outcome in more words.
+func (s *Ladder) outcome() string {
+	f := &s.flow
+	switch {
+	case f.Outcome == "stalled" && f.StalledAt != "":
+		return fmt.Sprintf(": %s is missing, last packet %s ago", stageTitle(f.StalledAt), age(s.facts.At.Sub(f.LastSeen)))
+	case f.Handshake > 0:
+		return fmt.Sprintf(": handshake %s, %d B to the VIP, %d B to the client", span(f.Handshake), f.BytesToVirtual, f.BytesToClient)
+	}
+	return ""
+}
+
+func (s *Ladder) laneNames() [4]string {
+	names := [4]string{"client", "router", "director", "real server"}
+	for i, r := range laneRoles {
+		if r == s.flow.Vantage {
+			names[i] = "[" + names[i] + "]"
+		}
+	}
+	return names
+}
+
+// laneRoles are the lanes from left to right.
+var laneRoles = [4]lvs.Role{lvs.RoleClient, lvs.RoleRouter, lvs.RoleDirector, lvs.RoleRealServer}
+
+// ending says what the ladder proves, what cannot be seen from here, and where to look.
+func (s *Ladder) ending(width int) []kit.Line {
+	f := &s.flow
+	var out []kit.Line
+	if text := missingWords(f); text != "" {
+		out = append(out, kit.Item(kit.S(theme.Bad, "✗ "), theme.Bad, text, width)...)
+	}
+	if f.RST != nil {
+		out = append(out, kit.Item(kit.S(theme.Bad, "✗ "), theme.Plain, "RST "+s.rejectWords(f.RST), width)...)
+	}
+	if f.ICMP != nil {
+		out = append(out, kit.Item(kit.S(theme.Bad, "✗ "), theme.Plain,
+			fmt.Sprintf("ICMP type %d code %d %s", f.ICMP.Type, f.ICMP.Code, s.rejectWords(f.ICMP)), width)...)
+	}
+	if text := blindWords(f); text != "" {
+		out = append(out, kit.Item(kit.S(theme.Unknown, "? "), theme.Dim, text, width)...)
+	}
+	if f.MidStream {
+		out = append(out, kit.Item(kit.S(theme.Unknown, "? "), theme.Dim, "The capture began after the handshake.", width)...)
+	}
+	if f.EventsDropped > 0 {
+		out = append(out, kit.Text(theme.Dim, fmt.Sprintf("%d later packets are not kept.", f.EventsDropped)))
+	}
+	if len(f.Suspects) > 0 {
+		out = append(out, kit.Item(kit.S(theme.Title, "Suspects: "), theme.Plain, strings.Join(f.Suspects, ", "), width)...)
+	}
+	return append(out, kit.Line{})
+}
+
+func (s *Ladder) rejectWords(r *capture.Reject) string {
+	words := "from " + r.From.String()
+	if name := s.macName(r.SrcMAC); name != "" {
+		words += ", sent by " + name
+	}
+	if r.TTL > 0 {
+		words += fmt.Sprintf(", TTL %d", r.TTL)
+	}
+	return words
+}
+
+// missingWords says plainly what did not happen.
+func missingWords(f *capture.Flow) string {
+	switch f.StalledAt {
+	case lvs.SynAtDirector:
+		return "The SYN did not reach the director."
+	case lvs.SynScheduled, lvs.SynForwarded:
+		return "The director did not send the SYN on to a real server."
+	case lvs.SynAtRealServer:
+		return "The SYN did not reach the real server."
+	case lvs.SynAccepted, lvs.SynAckSent:
+		return "The SYN was not answered" + again(f.SynRetransmits, "the client sent it again") + "."
+	case lvs.SynAckAtClient:
+		return "No SYN-ACK came to the client" + again(f.SynRetransmits, "it sent its SYN again") + "."
+	case lvs.AckAtDirector:
+		if f.SynAckRetransmits > 0 {
+			return "The client never sent its ACK" + again(f.SynAckRetransmits, "the SYN-ACK was sent again") + "."
+		}
+		return "The client never sent its ACK" + again(f.SynRetransmits, "it sent its SYN again") + "."
+	case lvs.Established:
+		return "The client's ACK did not reach the real server" + again(f.SynAckRetransmits, "the SYN-ACK was sent again") + "."
+	case "":
+		return ""
+	}
+	return stageTitle(f.StalledAt) + " is missing."
+}
+
+func again(n int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", and " + what + " once"
+	}
+	return fmt.Sprintf(", and %s %d times", what, n)
+}
+
+// blindWords say what this vantage can not show.
+func blindWords(f *capture.Flow) string {
+	if f.Stage(lvs.SynAckSent).State != lvs.Unobservable && f.Stage(lvs.SynForwarded).State != lvs.Unobservable &&
+		f.Stage(lvs.SynAckAtClient).State != lvs.Unobservable {
+		return ""
+	}
+	switch f.Vantage {
+	case lvs.RoleDirector:
+		return "A director cannot see the SYN-ACK: real servers answer past it. Look on the real server (h)."
+	case lvs.RoleClient:
+		return "What happens behind the router cannot be seen from a client. Look on the director (h)."
+	case lvs.RoleRealServer:
+		return "Whether the SYN-ACK reaches the client cannot be seen from a real server. Look on the router or the client (h)."
+	case lvs.RoleRouter:
+		return "The way from the director to the real server cannot be seen from the router. Look on the director (h)."
+	}
+	return "Some stages cannot be seen from where this was captured."
+}
+
+// stages list the evidence for each stage.
+func (s *Ladder) stages(width int) []kit.Line {
+	out := []kit.Line{kit.Text(theme.Title, "Stages")}
+	for _, st := range lvs.Stages {
+		sight := s.flow.Stage(st)
+		role := stateRole(sight.State)
+		l := kit.L(mark(role), kit.T(" "+kit.Pad(stageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
+		if sight.State == lvs.Seen {
+			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
+				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), s.arrow(sight.SrcMAC, sight.DstMAC)), "  ")))
+		}
+		out = append(out, l.Fit(width))
+	}
+	return out
+}
+
+func (s *Ladder) arrow(src, dst capture.MAC) string {
+	if src == (capture.MAC{}) && dst == (capture.MAC{}) {
+		return ""
+	}
+	return src.String() + " → " + dst.String()
+}
+
+func notEmpty(parts ...string) []string {
+	var out []string
+	for _, p := range parts {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// macName is the address or host behind a MAC, or the MAC's end.
+func (s *Ladder) macName(m capture.MAC) string {
+	if m == (capture.MAC{}) {
+		return ""
+	}
+	end := m.String()[9:]
+	if name, ok := s.names[m]; ok {
+		return name + " …:" + end
+	}
+	return "…:" + end
+}
+
+// span writes a short time.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + span(-d)
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.2f ms", float64(d)/1e6)
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
+	}
+	return fmt.Sprintf("%.3f s", d.Seconds())
+}

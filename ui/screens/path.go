@@ -1,0 +1,279 @@
+package screens
+
+import (
+	"fmt"
+	"slices"
+
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/lvs"
+	"lvstui/probes"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// wide is the width from which Path puts list and details side by side.
+const wide = 96
+
+// Path is home: the eleven stages of the handshake, the first broken one selected, what was found there and why.
+type Path struct {
+	facts Facts
+	cur   cursor
+	// moved says that the operator chose a row. Until then the selection follows the first broken stage.
+	moved bool
+}
+
+// NewPath makes the screen.
+func NewPath() *Path { return &Path{} }
+
+// Title of the tab.
+func (p *Path) Title() string { return "Path" }
+
+// Typing is false: Path has no text field.
+func (p *Path) Typing() bool { return false }
+
+// SetFacts keeps the selection on the same stage or finding.
+func (p *Path) SetFacts(f Facts) {
+	if f.Host != p.facts.Host {
+		p.cur, p.moved = cursor{}, false
+	}
+	p.facts = f
+	if p.moved {
+		p.cur.rows(p.ids())
+		return
+	}
+	p.cur.id = string(p.firstProblem())
+	p.cur.rows(p.ids())
+}
+
+// Update has nothing to wait for.
+func (p *Path) Update(tea.Msg) (Screen, tea.Cmd) { return p, nil }
+
+// Actions of the path.
+func (p *Path) Actions() []keys.Action {
+	noFinding, noFix := "", ""
+	f, ok := p.finding()
+	if !ok {
+		noFinding = "nothing is found at this stage; ↑↓ goes to another"
+		noFix = noFinding
+	} else if f.Fix == nil {
+		noFix = "there is no cure to offer for this finding; e explains it"
+	}
+	acts := []keys.Action{
+		keys.Enter.Do(func() tea.Cmd { return send(OpenMsg{NewReader(p.heading(), p.detail)}) }),
+		keys.Fix.Do(func() tea.Cmd {
+			facts := p.facts
+			return func() tea.Msg { return OpenMsg{NewFix(f, facts)} } // simulates the plan: not in Update
+		}).Unless(noFix),
+		keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{f.ID}) }).Unless(noFinding),
+		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{FindingText(f), "finding " + f.ID}) }).Unless(noFinding),
+	}
+	return append(acts, p.cur.actions(func() {
+		p.moved = true
+		p.cur.rows(p.ids())
+	})...)
+}
+
+// row is a stage, or a finding listed under the selected stage.
+type row struct {
+	stage   probes.PathStage
+	finding *probes.Finding
+}
+
+func (r row) id() string {
+	if r.finding != nil {
+		return r.finding.Key()
+	}
+	return string(r.stage.Stage)
+}
+
+// rows are the stages, with the findings of the selected one below it.
+func (p *Path) rows() []row {
+	open := p.openStage()
+	var out []row
+	for _, st := range p.facts.Report.Path {
+		out = append(out, row{stage: st})
+		if st.Stage == open {
+			for _, f := range p.findingsAt(st.Stage) {
+				out = append(out, row{st, f})
+			}
+		}
+	}
+	return out
+}
+
+func (p *Path) ids() []string {
+	var out []string
+	for _, r := range p.rows() {
+		out = append(out, r.id())
+	}
+	return out
+}
+
+// openStage is the stage of the selected row: its own, or that of its finding.
+func (p *Path) openStage() lvs.Stage {
+	if s := lvs.Stage(p.cur.id); s.Index() >= 0 {
+		return s
+	}
+	for i := range p.facts.Report.Findings {
+		if p.facts.Report.Findings[i].Key() == p.cur.id {
+			return p.facts.Report.Findings[i].Stage
+		}
+	}
+	return p.firstProblem()
+}
+
+// findingsAt are the causes found at a stage, then the symptoms, in the report's order.
+func (p *Path) findingsAt(s lvs.Stage) []*probes.Finding {
+	var out []*probes.Finding
+	for i := range p.facts.Report.Findings {
+		if f := &p.facts.Report.Findings[i]; f.Stage == s {
+			out = append(out, f)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *probes.Finding) int {
+		return min(1, len(a.SymptomOf)) - min(1, len(b.SymptomOf))
+	})
+	return out
+}
+
+// firstProblem is where the eye shall land: the first broken stage, else the first suspect one. On a host where all is
+// well it is the last stage that is ok.
+func (p *Path) firstProblem() lvs.Stage {
+	for _, want := range []lvs.StageStatus{lvs.StageBroken, lvs.StageSuspect} {
+		for _, st := range p.facts.Report.Path {
+			if st.Status == want {
+				return st.Stage
+			}
+		}
+	}
+	last := lvs.SynSent
+	for _, st := range p.facts.Report.Path {
+		if st.Status == lvs.StageOK {
+			last = st.Stage
+		}
+	}
+	return last
+}
+
+func (p *Path) selected() (row, bool) {
+	for _, r := range p.rows() {
+		if r.id() == p.cur.id {
+			return r, true
+		}
+	}
+	return row{}, false
+}
+
+// finding is what f, e and y act on: the selected finding, or the first one of the selected stage.
+func (p *Path) finding() (probes.Finding, bool) {
+	r, ok := p.selected()
+	switch {
+	case !ok:
+	case r.finding != nil:
+		return *r.finding, true
+	default:
+		if at := p.findingsAt(r.stage.Stage); len(at) > 0 {
+			return *at[0], true
+		}
+	}
+	return probes.Finding{}, false
+}
+
+// View draws list and details, side by side where there is room.
+func (p *Path) View(width, height int) []kit.Line {
+	if len(p.facts.Report.Path) == 0 {
+		return kit.Paragraph(theme.Dim, "Nothing was judged yet.", width)
+	}
+	if width >= wide {
+		left := min(54, width/2)
+		list, detail := p.list(left, height), p.detail(width-left-2)
+		if len(detail) > height {
+			detail[height-1] = more
+			detail = detail[:height]
+		}
+		return kit.Columns(list, detail, left, width, height)
+	}
+	list := p.list(width, min(height, len(p.rows())+1))
+	out := append(list, kit.Rule("", width))
+	detail := p.detail(width)
+	if room := height - len(out); room > 0 && len(detail) > room {
+		detail[room-1] = more
+		detail = detail[:room]
+	}
+	return append(out, detail...)
+}
+
+var more = kit.L(kit.S(theme.Dim, "… "), kit.S(theme.Accent, "enter"), kit.S(theme.Dim, " shows all of it"))
+
+func (p *Path) list(width, height int) []kit.Line {
+	since := "from this host's facts"
+	if p.facts.Capture.Mode == CaptureLive || p.facts.Capture.Mode == CaptureFile {
+		since = fmt.Sprintf("last %d s", int(probes.FlowWindow.Seconds()))
+	}
+	head := kit.Between(kit.Text(theme.Title, " Handshake"), kit.Text(theme.Dim, since+" "), width)
+	rows := p.rows()
+	out := make([]kit.Line, 0, height)
+	out = append(out, head)
+	from, to := p.cur.window(height - 1)
+	for i := from; i < to && i < len(rows); i++ {
+		line := p.stageLine(rows[i].stage, width)
+		if rows[i].finding != nil {
+			line = findingLine(rows[i].finding, width)
+		}
+		if rows[i].id() == p.cur.id {
+			line = chosen(line)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// chosen marks the row under the cursor: by reverse video and by a sign in its first cell.
+func chosen(l kit.Line) kit.Line {
+	l.Cursor = true
+	if len(l.Spans) > 0 && len(l.Spans[0].Text) > 0 && l.Spans[0].Text[0] == ' ' {
+		l.Spans[0].Text = "›" + l.Spans[0].Text[1:]
+	}
+	return l
+}
+
+func (p *Path) stageLine(st probes.PathStage, width int) kit.Line {
+	role := statusRole(st.Status)
+	title, words := theme.Plain, theme.Plain
+	switch role {
+	case theme.Unknown:
+		title, words = theme.Dim, theme.Dim
+	case theme.Bad, theme.Warn:
+		words = role
+	}
+	note := st.Note
+	if n := p.minor(st); n != "" {
+		note += " · " + n
+	}
+	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(stageTitle(st.Stage), 22)),
+		kit.S(words, kit.Pad(string(st.Status), 8)))
+	return kit.Between(left, kit.L(kit.S(theme.Dim, kit.Fit(note, width-33)), kit.T(" ")), width)
+}
+
+// minor counts what was found at a stage that works: hazards and notes.
+func (p *Path) minor(st probes.PathStage) string {
+	if st.Status != lvs.StageOK && st.Status != lvs.StageUnknown {
+		return ""
+	}
+	if n := len(p.findingsAt(st.Stage)); n > 0 {
+		return fmt.Sprintf("%d found", n)
+	}
+	return ""
+}
+
+func findingLine(f *probes.Finding, width int) kit.Line {
+	role, certainty := severityRole(f.Severity), string(f.Certainty)
+	if len(f.SymptomOf) > 0 {
+		role, certainty = theme.Dim, "symptom"
+	}
+	right := kit.L(kit.S(theme.Dim, certainty), kit.T(" "))
+	left := kit.L(kit.T("    "), kit.S(role, "▸ "), kit.S(role, kit.Fit(f.Title, width-8-right.Width())))
+	return kit.Between(left, right, width)
+}

@@ -1,0 +1,161 @@
+package screens
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lvstui/lvs"
+	"lvstui/probes"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// heading names what the details are about.
+func (p *Path) heading() string {
+	r, ok := p.selected()
+	switch {
+	case !ok:
+		return "Path"
+	case r.finding != nil:
+		return r.finding.ID
+	}
+	return stageTitle(r.stage.Stage)
+}
+
+// detail is everything about the selected stage or finding, width cells wide.
+func (p *Path) detail(width int) []kit.Line {
+	r, ok := p.selected()
+	if !ok {
+		return nil
+	}
+	if r.finding != nil {
+		return findingDetail(*r.finding, p.facts, width)
+	}
+	at := p.findingsAt(r.stage.Stage)
+	if len(at) == 1 {
+		return findingDetail(*at[0], p.facts, width)
+	}
+	return p.stageDetail(r.stage, at, width)
+}
+
+func (p *Path) stageDetail(st probes.PathStage, at []*probes.Finding, width int) []kit.Line {
+	role := statusRole(st.Status)
+	out := []kit.Line{kit.L(kit.S(theme.Title, stageTitle(st.Stage)), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}
+	out = append(out, kit.Paragraph(theme.Plain, stageWords[st.Stage][1]+" "+p.counts(st), width)...)
+	out = append(out, kit.Line{})
+	if len(at) > 0 {
+		out = append(out, kit.Between(kit.Text(theme.Title, suspectsWord(at)), kit.Text(theme.Dim, "certainty"), width))
+		for _, f := range at {
+			out = append(out, findingSummary(f, width)...)
+		}
+		out = append(out, kit.Line{}, kit.L(kit.S(theme.Accent, "↓"), kit.T(" goes to each of them.")))
+	}
+	if st.Status == lvs.StageUnknown {
+		out = append(out, p.whyUnknown(st, width)...)
+	}
+	return append(out, p.nothingHere(width)...)
+}
+
+func suspectsWord(at []*probes.Finding) string {
+	if slices.ContainsFunc(at, func(f *probes.Finding) bool { return f.Certainty == probes.Certain }) {
+		return "Found here"
+	}
+	return "Suspects"
+}
+
+func findingSummary(f *probes.Finding, width int) []kit.Line {
+	certainty := string(f.Certainty)
+	lines := kit.Item(kit.S(severityRole(f.Severity), "▸ "), theme.Plain, f.Title, width-len(certainty)-1)
+	lines[0] = kit.Between(lines[0], kit.Text(theme.Dim, certainty), width)
+	return append(lines, kit.Text(theme.Dim, "  "+place(*f)))
+}
+
+// counts says in words how many handshakes got past a stage.
+func (p *Path) counts(st probes.PathStage) string {
+	if st.Due == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d handshakes of the last %d s got this far.", st.Reached, st.Due, int(probes.FlowWindow.Seconds()))
+}
+
+// whyUnknown tells why nothing is known of a stage and where to look instead.
+func (p *Path) whyUnknown(st probes.PathStage, width int) []kit.Line {
+	var out []kit.Line
+	if st.Note == "not seen here" {
+		out = append(out, kit.Paragraph(theme.Plain, "This cannot be seen from here: look on "+stageHost(st.Stage)+".", width)...)
+		out = append(out, kit.L(kit.S(theme.Accent, "h"), kit.T(" switches the host.")))
+	} else if st.Due == 0 && p.facts.Capture.Mode != CaptureLive && p.facts.Capture.Mode != CaptureFile {
+		out = append(out, kit.Paragraph(theme.Plain, "Nobody listens on the wire: "+captureWhy(p.facts.Capture), width)...)
+	}
+	if n := len(p.facts.Report.Undecided); n > 0 {
+		var missing []string
+		for _, u := range p.facts.Report.Undecided {
+			for _, m := range u.Missing {
+				if !slices.Contains(missing, string(m)) {
+					missing = append(missing, string(m))
+				}
+			}
+		}
+		slices.Sort(missing)
+		out = append(out, kit.Paragraph(theme.Plain, fmt.Sprintf("%s could not be made for want of: %s.",
+			plural(n, "check"), strings.Join(missing, ", ")), width)...)
+	}
+	return append(out, gapLines(p.facts, width)...)
+}
+
+func captureWhy(c Capture) string {
+	if c.Err != "" {
+		return c.Err
+	}
+	return "the capture is off."
+}
+
+// gapLines are the sources that could not be read, and what would help.
+func gapLines(f Facts, width int) []kit.Line {
+	var out []kit.Line
+	for _, g := range f.Report.Gaps {
+		text := string(g.Source) + ": " + g.Reason
+		if g.Capability != "" && !strings.Contains(g.Reason, g.Capability) {
+			text += " (needs " + g.Capability + ")"
+		}
+		if g.Host != f.Host && g.Host != "" {
+			text = g.Host + ", " + text
+		}
+		out = append(out, kit.Item(kit.S(theme.Warn, "could not look: "), theme.Plain, text, width)...)
+	}
+	return out
+}
+
+// nothingHere ends the details when no cure is to be made on this host.
+func (p *Path) nothingHere(width int) []kit.Line {
+	here, elsewhere := false, []string{}
+	for _, f := range p.facts.Report.Findings {
+		switch {
+		case f.Fix == nil || f.Severity == probes.Note:
+		case f.Fix.Host == p.facts.Host:
+			here = true
+		case !slices.Contains(elsewhere, f.Fix.Host) && f.Fix.Host != "":
+			elsewhere = append(elsewhere, f.Fix.Host)
+		}
+	}
+	switch {
+	case here:
+		return nil
+	case p.facts.Report.Verdict == probes.VerdictOK:
+		return kit.Paragraph(theme.OK, "Nothing on this host needs fixing.", width)
+	case p.facts.Report.Verdict == probes.VerdictUnknown:
+		return nil
+	case len(elsewhere) > 0:
+		return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, "Nothing on this host needs fixing; it is to be done on "+
+			strings.Join(elsewhere, ", ")+".", width)...)
+	}
+	return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, "Nothing on this host needs fixing.", width)...)
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

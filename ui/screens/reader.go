@@ -1,0 +1,44 @@
+package screens
+
+import (
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+)
+
+// Reader is an overlay with a text that scrolls: the details of something, or an explanation.
+type Reader struct {
+	title string
+	text  func(width int) []kit.Line
+	scroll
+}
+
+// NewReader shows what text returns, drawn anew for each width.
+func NewReader(title string, text func(width int) []kit.Line) *Reader {
+	return &Reader{title: title, text: text}
+}
+
+// Title is the heading.
+func (r *Reader) Title() string { return r.title }
+
+// Typing is false.
+func (r *Reader) Typing() bool { return false }
+
+// SetFacts changes nothing: text asks for itself.
+func (r *Reader) SetFacts(Facts) {}
+
+// Update has nothing to wait for.
+func (r *Reader) Update(tea.Msg) (Screen, tea.Cmd) { return r, nil }
+
+// Actions scroll and leave.
+func (r *Reader) Actions() []keys.Action {
+	return append([]keys.Action{keys.Leave.Do(ask(CloseMsg{}))}, r.scroll.actions()...)
+}
+
+// View draws the part of the text that fits.
+func (r *Reader) View(width, height int) []kit.Line {
+	measure := min(width-2, 100) // a longer line is hard to read
+	out := []kit.Line{kit.Rule(r.title, width)}
+	return append(out, kit.Indent(1, r.show(r.text(measure), height-1))...)
+}

@@ -1,0 +1,127 @@
+package screens
+
+import (
+	"lvstui/capture"
+	"lvstui/lvs"
+	"lvstui/probes"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// mark is a glyph with the role that colours it. A word always stands beside it.
+func mark(role theme.Role) kit.Span { return kit.S(role, Glyph(role)) }
+
+// Glyph is the sign of a role: good, broken, suspect, could not look.
+func Glyph(role theme.Role) string {
+	switch role {
+	case theme.OK:
+		return "✓"
+	case theme.Bad:
+		return "✗"
+	case theme.Warn:
+		return "!"
+	case theme.Unknown:
+		return "?"
+	}
+	return "·"
+}
+
+// stageWords are the title of a stage in a list, and what it means in a sentence.
+var stageWords = map[lvs.Stage][2]string{
+	lvs.SynSent:         {"SYN sent", "The client sends its SYN to the VIP."},
+	lvs.VIPResolved:     {"VIP leads to director", "On the segment exactly the director answers for the VIP, or the router has a route to it."},
+	lvs.SynAtDirector:   {"SYN at director", "The SYN arrives at the director, addressed to the director's MAC."},
+	lvs.SynScheduled:    {"scheduled", "The director takes the SYN as its own, lets it through, finds the virtual service and chooses a destination."},
+	lvs.SynForwarded:    {"forwarded", "The director sends the SYN on with the real server's MAC. The IP addresses stay as they were."},
+	lvs.SynAtRealServer: {"SYN at real server", "The SYN arrives at the real server, from the director's MAC."},
+	lvs.SynAccepted:     {"accepted there", "The real server has the VIP, accepts the source, lets the SYN through, and a socket listens."},
+	lvs.SynAckSent:      {"SYN-ACK sent", "The real server answers by itself: from the VIP, out of the right interface, to the router."},
+	lvs.SynAckAtClient:  {"SYN-ACK at client", "The network carries the SYN-ACK to the client, past the director."},
+	lvs.AckAtDirector:   {"ACK at director", "The client's ACK comes back through the director."},
+	lvs.Established:     {"established", "The ACK reaches the same real server, and data flows."},
+}
+
+func stageTitle(s lvs.Stage) string {
+	if w, ok := stageWords[s]; ok {
+		return w[0]
+	}
+	return string(s)
+}
+
+// stageHost is the role of the hosts on which a stage can be seen.
+func stageHost(s lvs.Stage) string {
+	switch s {
+	case lvs.SynSent, lvs.SynAckAtClient:
+		return "the client"
+	case lvs.VIPResolved:
+		return "the router"
+	case lvs.SynAtDirector, lvs.SynScheduled, lvs.SynForwarded, lvs.AckAtDirector:
+		return "the director"
+	}
+	return "a real server"
+}
+
+func statusRole(s lvs.StageStatus) theme.Role {
+	switch s {
+	case lvs.StageOK:
+		return theme.OK
+	case lvs.StageBroken:
+		return theme.Bad
+	case lvs.StageSuspect:
+		return theme.Warn
+	}
+	return theme.Unknown
+}
+
+func stateRole(s lvs.StageState) theme.Role {
+	switch s {
+	case lvs.Seen, lvs.Implied:
+		return theme.OK
+	case lvs.Missing:
+		return theme.Bad
+	case lvs.Pending:
+		return theme.Dim
+	}
+	return theme.Unknown
+}
+
+func outcomeRole(o capture.Outcome) theme.Role {
+	switch o {
+	case "established", "closed":
+		return theme.OK
+	case "stalled", "refused", "reset":
+		return theme.Bad
+	}
+	return theme.Dim
+}
+
+// VerdictRole is how a verdict is marked.
+func VerdictRole(v probes.Verdict) theme.Role {
+	switch v {
+	case probes.VerdictOK:
+		return theme.OK
+	case probes.VerdictWarning:
+		return theme.Warn
+	case probes.VerdictBroken:
+		return theme.Bad
+	}
+	return theme.Unknown
+}
+
+func severityRole(s probes.Severity) theme.Role {
+	switch s {
+	case probes.Outage:
+		return theme.Bad
+	case probes.Degraded, probes.Hazard:
+		return theme.Warn
+	}
+	return theme.Dim
+}
+
+// roleName is a role for a person.
+func roleName(r lvs.Role) string {
+	if r == lvs.RoleRealServer {
+		return "real server"
+	}
+	return string(r)
+}
