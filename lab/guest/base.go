@@ -15,7 +15,7 @@ import (
 )
 
 // recipeVersion is raised when the code that packs changes what it packs.
-const recipeVersion = 4
+const recipeVersion = 5
 
 type textFile struct {
 	name string
@@ -98,9 +98,8 @@ func packTools(w *cpio.Writer, set toolset) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(set.links)) {
-		p, isThere := set.programs[set.links[name]]
-		if _, own := set.programs[name]; isThere && !own {
-			w.Symlink(set.links[name], path.Join("usr", p.folder, name))
+		if p, isProgram := set.programs[path.Base(name)]; !isProgram || p.folder != path.Base(path.Dir(name)) {
+			w.Symlink(set.links[name], merged(name))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(set.data)) {

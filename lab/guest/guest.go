@@ -22,6 +22,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -168,8 +169,23 @@ func recipeKey() string {
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
+// tidy removes what builds that were killed have left, and images of other recipes that nobody has made
+// lately. The caller holds the lock.
+func tidy(cache string) {
+	for _, pattern := range []string{"build-*", "image-*.json", "base-*.cpio", "vmlinuz-*"} {
+		names, _ := filepath.Glob(filepath.Join(cache, pattern)) // the patterns are right
+		for _, name := range names {
+			info, err := os.Stat(name)
+			if err == nil && (pattern == "build-*" || time.Since(info.ModTime()) > 24*time.Hour) {
+				os.RemoveAll(name) // what cannot be removed only takes space
+			}
+		}
+	}
+}
+
 // build downloads, unpacks and packs. What it writes into the cache is complete or not there.
 func build(ctx context.Context, o Options) (manifest, error) {
+	tidy(o.Cache)
 	tmp, err := os.MkdirTemp(o.Cache, "build-")
 	if err != nil {
 		return manifest{}, fmt.Errorf("the guest's cache folder: %w", err)

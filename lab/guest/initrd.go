@@ -2,23 +2,19 @@ package guest
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 
 	"lvstui/lab/guest/cpio"
-
-	"golang.org/x/sys/unix"
 )
 
 // packInitrd puts the cached base and what is new in this boot into one file in memory: qemu wants a
 // single file, and nothing needs to be left behind.
 func packInitrd(img Image, c Config) (*os.File, error) {
-	fd, err := unix.MemfdCreate("lvstui-initrd", unix.MFD_CLOEXEC)
+	out, err := memoryFile("initrd")
 	if err != nil {
-		return nil, fmt.Errorf("memory for the initramfs: %w", err)
+		return nil, err
 	}
-	out := os.NewFile(uintptr(fd), "initrd")
 	if err := fillInitrd(out, img, c); err != nil {
 		out.Close()
 		return nil, err

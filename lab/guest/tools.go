@@ -4,7 +4,7 @@ import (
 	"context"
 	"debug/elf"
 	"fmt"
-	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -21,7 +21,6 @@ type tool struct {
 }
 
 var tools = []tool{
-	{Package: "busybox-static", Programs: []string{"busybox"}},
 	{Package: "dash", Programs: []string{"dash"}, Links: map[string]string{"sh": "dash"}},
 	{Package: "bash", Programs: []string{"bash"}},
 	{Package: "iproute2", Programs: []string{"ip", "bridge", "ss", "tc", "nstat"}, Data: []string{"etc/iproute2/", "usr/share/iproute2/"}},
@@ -44,6 +43,7 @@ var tools = []tool{
 	{Package: "keepalived", Programs: []string{"keepalived"}},
 	{Package: "procps", Programs: []string{"sysctl"}},
 	{Package: "ethtool", Programs: []string{"ethtool"}},
+	{Package: "busybox-static", Programs: []string{"busybox"}},
 }
 
 // applets are the names under which busybox is linked, where no other tool has the name. Its shell is
@@ -69,7 +69,7 @@ func linksTo(programs map[string][]string) map[string]string {
 // toolset is what was found: paths in the guest and where their content lies here.
 type toolset struct {
 	programs map[string]program // by base name
-	links    map[string]string  // base name → program
+	links    map[string]string  // path in the guest → what it points to
 	data     map[string]string  // path in the guest → file on this machine; libraries are among them
 	missing  []string
 }
@@ -129,27 +129,59 @@ func (set *toolset) add(t tool, root string) error {
 	if err != nil {
 		return err
 	}
+	var also []string
 	for _, name := range all {
 		base, folder := path.Base(name), path.Base(path.Dir(name))
-		switch {
-		case (folder == "bin" || folder == "sbin") && slices.Contains(t.Programs, base):
-			set.programs[base] = program{filepath.Join(root, name), folder}
-		case slices.ContainsFunc(t.Data, func(p string) bool { return strings.HasPrefix(name, p) }):
-			set.data[name] = filepath.Join(root, name)
+		isProgram := (folder == "bin" || folder == "sbin") && slices.Contains(t.Programs, base)
+		isData := slices.ContainsFunc(t.Data, func(p string) bool { return strings.HasPrefix(name, p) })
+		if !isProgram && !isData {
+			continue
 		}
+		file := filepath.Join(root, name)
+		info, err := os.Lstat(file)
+		if err != nil {
+			return err
+		}
+		// Links are not followed: an absolute one leads to this machine's own files.
+		switch link := info.Mode()&os.ModeSymlink != 0; {
+		case link && isProgram:
+			also = append(also, path.Join("usr", folder, base))
+		case link:
+			if set.links[name], err = os.Readlink(file); err != nil {
+				return err
+			}
+		case isProgram:
+			set.programs[base] = program{file, folder}
+		default:
+			set.data[name] = file
+		}
+	}
+	for _, name := range also { // /sbin/ip → /bin/ip
+		set.link(name, path.Base(name))
 	}
 	for _, p := range t.Programs {
 		if set.programs[p].file == "" {
 			set.missing = append(set.missing, p+": not in the package "+t.Package)
 		}
 	}
-	maps.Copy(set.links, t.Links)
+	for name, program := range t.Links {
+		set.link(path.Join("usr", set.programs[program].folder, name), program)
+	}
 	if t.Package == "busybox-static" {
 		for _, name := range applets {
-			set.links[name] = "busybox"
+			set.link(path.Join("usr/bin", name), "busybox")
 		}
 	}
 	return nil
+}
+
+// link makes a name for a program. A file or a name that is there already stays.
+func (set *toolset) link(name, program string) {
+	p, ok := set.programs[program]
+	target := path.Join("/usr", p.folder, program)
+	if _, taken := set.links[name]; ok && !taken && "/"+name != target {
+		set.links[name] = target
+	}
 }
 
 // checkStatic refuses an executable that would need a loader before anything is there.

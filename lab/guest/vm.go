@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -44,18 +43,20 @@ type File struct {
 type VM struct {
 	Release string        // of its kernel
 	Accel   string        // what it runs on
-	Console string        // path of the kernel's messages; removed by Close unless the guest crashed
 	Booted  time.Duration // from qemu's start to the guest's hello
 	Trouble []string      // what init could not set up
 
-	conn   *wire.Conn
-	cmd    *exec.Cmd
-	stderr *tail
-	exited chan struct{}
-	wait   error // of qemu; valid once exited is closed
+	conn    *wire.Conn
+	cmd     *exec.Cmd
+	stderr  *tail
+	console *os.File // in memory: what the kernel and init say
+	cache   string
+	exited  chan struct{}
+	wait    error // of qemu; valid once exited is closed
 
 	close   sync.Once
 	closing chan struct{}
+	unbind  func() bool // from the context of Boot
 }
 
 // Boot starts a guest and waits for its hello. The guest ends with Close, with ctx, or with this process.
@@ -74,38 +75,33 @@ func boot(ctx context.Context, img Image, c Config) (*VM, error) {
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
 	}
-	vm := &VM{Accel: c.Accel, stderr: &tail{}, exited: make(chan struct{}), closing: make(chan struct{})}
+	vm := &VM{Accel: c.Accel, cache: img.Cache, stderr: &tail{}, exited: make(chan struct{}), closing: make(chan struct{})}
 	initrd, err := packInitrd(img, c)
 	if err != nil {
 		return nil, fmt.Errorf("packing the guest's initramfs: %w", err)
 	}
 	defer initrd.Close()
-	console, err := os.CreateTemp(img.Cache, "console-*.log")
-	if err != nil {
+	if vm.console, err = memoryFile("console"); err != nil {
 		return nil, fmt.Errorf("the guest's console: %w", err)
 	}
-	vm.Console = console.Name()
-	console.Close()
 
 	began := time.Now()
 	stream, err := vm.start(img, c, initrd)
 	if err != nil {
-		os.Remove(vm.Console)
+		vm.console.Close()
 		return nil, err
 	}
 	h, err := vm.greet(ctx, stream, c.Timeout)
 	if err != nil {
 		vm.kill()
 		stream.Close()
-		if ctx.Err() != nil {
-			os.Remove(vm.Console)
-		}
+		vm.console.Close()
 		return nil, err
 	}
 	vm.Booted = time.Since(began)
 	vm.Release, vm.Trouble = h.Release, h.Trouble
 	vm.conn = wire.NewConn(stream, nil, nil)
-	context.AfterFunc(ctx, func() { vm.Close() })
+	vm.unbind = context.AfterFunc(ctx, func() { vm.Close() })
 	return vm, nil
 }
 
@@ -119,8 +115,8 @@ func (vm *VM) start(img Image, c Config, initrd *os.File) (*os.File, error) {
 	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
 	defer theirs.Close()
 
-	vm.cmd = exec.Command(img.QEMU, arguments(img, c, vm.Console)...)
-	vm.cmd.ExtraFiles = []*os.File{theirs, initrd} // descriptors 3 and 4
+	vm.cmd = exec.Command(img.QEMU, arguments(img, c)...)
+	vm.cmd.ExtraFiles = []*os.File{theirs, initrd, vm.console} // descriptors 3, 4, 5
 	vm.cmd.Stdout, vm.cmd.Stderr = vm.stderr, vm.stderr
 	vm.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	vm.cmd.Dir = "/"
@@ -131,6 +127,11 @@ func (vm *VM) start(img Image, c Config, initrd *os.File) (*os.File, error) {
 		// stays until qemu has gone.
 		runtime.LockOSThread()
 		err := vm.cmd.Start()
+		if err == nil {
+			// A guest that talks without end is stopped before it has filled the memory.
+			limit := unix.Rlimit{Cur: maxConsole, Max: maxConsole}
+			_ = unix.Prlimit(vm.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil)
+		}
 		started <- err
 		if err == nil {
 			vm.wait = vm.cmd.Wait()
@@ -148,12 +149,15 @@ func (vm *VM) start(img Image, c Config, initrd *os.File) (*os.File, error) {
 const (
 	controlFD = 3
 	initrdFD  = 4
+	consoleFD = 5
 	portName  = "lvstui.control"
+
+	maxConsole = 64 << 20
 )
 
 // arguments is the whole of what the guest is given: processors, memory, a clock, one serial line that
 // is written to a file, one port for our protocol. No disk, no network, no shared folder.
-func arguments(img Image, c Config, console string) []string {
+func arguments(img Image, c Config) []string {
 	memory, cpus := c.MemoryMB, c.CPUs
 	if memory == 0 {
 		memory = 1024
@@ -161,7 +165,7 @@ func arguments(img Image, c Config, console string) []string {
 	if cpus == 0 {
 		cpus = 2
 	}
-	accel, cpu := "tcg,thread=multi", "qemu64,+rdrand,+rdseed" // without them the kernel waits for entropy
+	accel, cpu := "tcg,thread=multi", "qemu64,+rdrand" // without it the kernel waits for entropy
 	if c.Accel == "kvm" {
 		accel, cpu = "kvm", "host"
 	}
@@ -184,7 +188,7 @@ func arguments(img Image, c Config, console string) []string {
 		"-no-user-config", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
 		"-parallel", "none", "-nic", "none", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-chardev", "file,id=console,path=" + strings.ReplaceAll(console, ",", ",,"), "-serial", "chardev:console",
+		"-chardev", fmt.Sprintf("file,id=console,path=/proc/self/fd/%d", consoleFD), "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=control,fd=%d", controlFD),
 		"-device", "virtio-serial-pci,max_ports=2", "-device", "virtserialport,chardev=control,name=" + portName,
 		"-kernel", img.Kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", initrdFD),
@@ -250,8 +254,8 @@ func (vm *VM) explain(what string, cause error) error {
 	if words := lastLines(vm.stderr.String(), 4); words != "" {
 		fmt.Fprintf(&b, "; qemu says: %s", printable(words))
 	}
-	if lines := consoleTail(vm.Console, 12); lines != "" {
-		fmt.Fprintf(&b, "; the last lines of its console (%s):\n%s", vm.Console, lines)
+	if lines := vm.consoleTail(12); lines != "" {
+		fmt.Fprintf(&b, "; the last lines of its console (all of it is in %s):\n%s", vm.saveConsole(), lines)
 	}
 	if cause != nil && !errors.Is(cause, io.EOF) {
 		return fmt.Errorf("%s: %w", b.String(), cause)
@@ -266,6 +270,8 @@ func (vm *VM) Done() <-chan struct{} { return vm.exited }
 func (vm *VM) Close() error {
 	var err error
 	vm.close.Do(func() {
+		vm.unbind()
+		defer vm.console.Close()
 		crashed := false
 		select {
 		case <-vm.exited:
@@ -288,7 +294,6 @@ func (vm *VM) Close() error {
 		case <-time.After(3 * time.Second):
 		}
 		vm.kill()
-		os.Remove(vm.Console)
 	})
 	<-vm.exited
 	vm.conn.Close()
@@ -298,64 +303,4 @@ func (vm *VM) Close() error {
 func (vm *VM) kill() {
 	_ = vm.cmd.Process.Kill() // fails only when it has ended already
 	<-vm.exited
-}
-
-// consoleTail reads the last lines of the console log, cleaned for a terminal.
-func consoleTail(name string, lines int) string {
-	f, err := os.Open(filepath.Clean(name))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > 16<<10 {
-		if _, err := f.Seek(-16<<10, io.SeekEnd); err != nil {
-			return ""
-		}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 16<<10))
-	if err != nil {
-		return ""
-	}
-	var out []string
-	for line := range strings.Lines(string(data)) {
-		if line = strings.TrimSpace(printable(line)); line != "" {
-			out = append(out, "  "+line)
-		}
-	}
-	return strings.Join(out[max(0, len(out)-lines):], "\n")
-}
-
-// printable drops what could move a terminal's cursor or colour it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0xfffd {
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if extra := len(t.buf) - 4<<10; extra > 0 {
-		t.buf = append(t.buf[:0], t.buf[extra:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
 }
