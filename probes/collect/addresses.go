@@ -39,9 +39,8 @@ func (c *collector) readAddresses() {
 		c.gapError(lvs.SourceAddresses, "addresses (ip address show)", err)
 		return
 	}
-	slices.SortFunc(out, func(a, b lvs.Address) int {
-		return cmp.Or(cmp.Compare(a.Device, b.Device), a.Prefix.Addr().Compare(b.Prefix.Addr()), a.Prefix.Bits()-b.Prefix.Bits())
-	})
+	// Within a device the kernel's order stays: it decides about preferred sources and which secondary is promoted.
+	slices.SortStableFunc(out, func(a, b lvs.Address) int { return cmp.Compare(a.Device, b.Device) })
 	c.s.Addresses = out
 }
 
@@ -62,6 +61,8 @@ func parseAddress(m nlmsg, device func(uint32) string) (lvs.Address, bool) {
 			local, _ = netip.AddrFromSlice(v)
 		case unix.IFA_ADDRESS:
 			address, _ = netip.AddrFromSlice(v)
+		case unix.IFA_BROADCAST:
+			a.Broadcast, _ = netip.AddrFromSlice(v)
 		case unix.IFA_LABEL:
 			a.Label = getString(v)
 		case unix.IFA_FLAGS:
@@ -85,6 +86,7 @@ func parseAddress(m nlmsg, device func(uint32) string) (lvs.Address, bool) {
 	}
 	a.Secondary = flags&unix.IFA_F_SECONDARY != 0 && family == unix.AF_INET // the same bit means "temporary" in IPv6
 	a.Tentative = flags&unix.IFA_F_TENTATIVE != 0
+	a.NoPrefixRoute = flags&unix.IFA_F_NOPREFIXROUTE != 0
 	a.DADFailed = flags&unix.IFA_F_DADFAILED != 0
 	a.Deprecated = flags&unix.IFA_F_DEPRECATED != 0
 	return a, a.Prefix.IsValid()

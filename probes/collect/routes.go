@@ -92,7 +92,8 @@ func (c *collector) dumpRoutes(nl *nlconn, f rtmsg, limit int, out *[]lvs.Route)
 		head, routes := parseRoute(m, c.device)
 		switch {
 		case f.typ == unix.RTN_LOCAL && (head.typ != f.typ || routes[0].Table != lvs.TableLocal),
-			f.typ == 0 && (head.typ == unix.RTN_LOCAL || head.protocol != f.protocol):
+			f.typ == 0 && head.typ == unix.RTN_LOCAL && len(routes) > 0 && routes[0].Table == lvs.TableLocal, // has its own dump above
+			f.typ == 0 && head.protocol != f.protocol:
 			return nil // a kernel that ignores filters
 		}
 		*out = append(*out, routes...)

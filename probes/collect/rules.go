@@ -18,6 +18,7 @@ const (
 	fraDst, fraSrc, fraIif, fraPriority   = 1, 2, 3, 6
 	fraFwmark, fraTunID, fraTable, fraOif = 10, 12, 15, 17
 	fraFwmask, fraL3mdev, fraUIDRange     = 16, 19, 20
+	fraSuppressGroup, fraSuppressPrefix   = 13, 14
 	fraIPProto, fraSport, fraDport        = 22, 23, 24
 	fraDSCP                               = 26
 )
@@ -91,6 +92,8 @@ func parseRule(m nlmsg) (lvs.PolicyRule, bool) {
 			r.Table = int(getU32(v))
 		case fraL3mdev:
 			r.Other = r.Other || len(v) > 0 && v[0] != 0
+		case fraSuppressGroup, fraSuppressPrefix:
+			r.Other = r.Other || getU32(v) != 0xffffffff // the kernel always tells them; all ones is none
 		case fraTunID, fraUIDRange, fraIPProto, fraSport, fraDport, fraDSCP:
 			r.Other = true
 		}
