@@ -17,6 +17,8 @@ type Cluster struct {
 	Named bool
 	// Destinations are those in the tables of all directors at hand.
 	Destinations []DestinationRef
+	// Options is what the operator said.
+	Options Options
 }
 
 // Options is what the operator said on the command line.
@@ -28,7 +30,7 @@ type Options struct {
 // assemble finds out who is who. Roles follow from facts: virtual services make a director, a VIP held without a service,
 // or a RIP of some director, makes a real server; forwarding towards a VIP makes a router.
 func assemble(observed []Observation, opt Options) *Cluster {
-	c := &Cluster{}
+	c := &Cluster{Options: opt}
 	for _, o := range observed {
 		c.Hosts = append(c.Hosts, newHost(o))
 	}

@@ -177,9 +177,10 @@ func loadTree(data []byte) (map[string]any, error) {
 	return tree, merge(tree, patch)
 }
 
-// merge writes patch into tree.
+// merge writes patch into tree, what is taken out before what is added.
 func merge(tree, patch map[string]any) error {
-	for key, v := range patch {
+	for _, key := range slices.SortedFunc(maps.Keys(patch), func(a, b string) int { return cmp.Compare(b, a) }) {
+		v := patch[key]
 		old := tree[strings.TrimLeft(key, "+-")]
 		switch list, isList := v.([]any); {
 		case key[0] == '+' && isList:
@@ -305,7 +306,13 @@ func deriveRoutes(s *lvs.Snapshot) {
 		if !ip.Is4() || !l.Up {
 			continue
 		}
-		add(lvs.Route{Table: lvs.TableLocal, Type: "local", Dst: netip.PrefixFrom(ip, 32), Device: a.Device, Source: ip, Scope: "host", Protocol: "kernel"})
+		src := ip
+		for _, b := range s.Addresses {
+			if a.Secondary && !b.Secondary && b.Device == a.Device && b.Prefix.Masked() == net {
+				src = b.Prefix.Addr()
+			}
+		}
+		add(lvs.Route{Table: lvs.TableLocal, Type: "local", Dst: netip.PrefixFrom(ip, 32), Device: a.Device, Source: src, Scope: "host", Protocol: "kernel"})
 		switch {
 		case a.Prefix.IsSingleIP() || a.Secondary:
 		case l.Loopback():

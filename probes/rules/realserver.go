@@ -98,10 +98,22 @@ func vipLocal(c *probes.Case, vip netip.Addr) (local, known bool) {
 	return c.RoutedLocal(vip)
 }
 
-// servedVIPs are the IPv4 VIPs that the host serves as a real server and not as the director that owns them.
+// servedVIPs are the IPv4 VIPs that the host serves as a real server and not as the director that owns them. Where it could not be
+// read whether the host is a director, only those count for which another director names it.
 func servedVIPs(c *probes.Case) []netip.Addr {
+	if c.Snapshot.IPVS == nil {
+		c.CannotTell(lvs.SourceIPVS)
+		return slices.DeleteFunc(c.Cluster.ServedVIPs(c.Host), func(vip netip.Addr) bool { return !vip.Is4() || !namedByDirector(c, vip) })
+	}
 	return slices.DeleteFunc(c.Cluster.ServedVIPs(c.Host), func(vip netip.Addr) bool {
 		return !vip.Is4() || ownsService(c.Host, vip) && !anotherAnswers(c, vip)
+	})
+}
+
+// namedByDirector says that another host's table has this one as a destination for the VIP.
+func namedByDirector(c *probes.Case, vip netip.Addr) bool {
+	return slices.ContainsFunc(c.Cluster.Destinations, func(ref probes.DestinationRef) bool {
+		return ref.Director != c.Host && ref.Service.Address == vip && c.Has(ref.Destination.Address)
 	})
 }
 

@@ -1,0 +1,92 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"lvstui/fixes"
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+var _ = register(probes.Rule{
+	ID:    "vip-on-rs-nic",
+	Title: "a real server has the VIP on a network card",
+	Stage: lvs.VIPResolved,
+	Roles: []lvs.Role{lvs.RoleRealServer},
+	Needs: []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceSysctls},
+	Explain: probes.Explain{
+		Breaks: `An address on the network card itself, or on an alias of it such as eth0:0, is answered for by ARP even with
+arp_ignore=1, because 1 only silences addresses of other interfaces. Director and real server then both answer, and clients' packets go
+to whoever answered first. A network manager that brings the address up may announce it to the whole segment as well.`,
+		ByHand: `Look where the VIP is:
+
+    ip -o address show to 172.16.0.8
+
+It belongs on lo or on a dummy interface.`,
+		Cure: `Keep the real server quiet, put the VIP on lo, and only then take it off the card:
+
+    sysctl -w net.ipv4.conf.all.arp_ignore=1
+    sysctl -w net.ipv4.conf.all.arp_announce=2
+    ip addr add 172.16.0.8/32 dev lo
+    ip addr del 172.16.0.8/32 dev eth0
+
+Do the same where the card's addresses are configured. When the VIP is the first address of its subnet on the card, deleting it takes the
+others along unless promote_secondaries is 1: look before you do it over SSH.`,
+		Source: "net/ipv4/arp.c, arp_ignore case 1: inet_confirm_addr on the receiving device.",
+	},
+	Judge: func(c *probes.Case) []probes.Finding {
+		var out []probes.Finding
+		for _, vip := range servedVIPs(c) {
+			for _, a := range c.HoldsOnWire(vip) {
+				if f, ok := vipOnRSNIC(c, vip, a); ok {
+					out = append(out, f)
+				}
+			}
+		}
+		return out
+	},
+})
+
+func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, bool) {
+	if !knownRealServer(c, vip) {
+		return probes.Finding{}, false
+	}
+	answers, known := answersARP(c.Host, vip, a.Device)
+	if !known {
+		c.CannotTell(lvs.SourceSysctls)
+		return probes.Finding{}, false
+	}
+	level, ok := exposedLinks(c, vip)[a.Device]
+	if !answers || !ok {
+		return probes.Finding{}, false
+	}
+	severity, certainty := weigh(c, vip, level)
+	if certainty, ok = pastFilter(c, a.Device, vip, certainty); !ok {
+		return probes.Finding{}, false
+	}
+	f := c.Finding(severity, certainty, fmt.Sprintf("%s on %s", vip, a.Device))
+	f.VIP = vip
+	f.Title = fmt.Sprintf("%s has %s on %s and answers ARP for it", c.Name(), vip, a.Device)
+	f.Why = fmt.Sprintf("%s is configured on the network card %s of a real server, so this host answers ARP for it there whether arp_ignore is 0 or 1. "+
+		"Who believes the answer sends clients' packets here directly, past the director.", vip, a.Device)
+	f.Evidence = append(f.Evidence,
+		addressEvidence(c.Snapshot, vip, vip.String()+"/32 on lo"),
+		sysctlEvidence(c.Snapshot, a.Device, "arp_ignore", "does not matter for an address of the card itself"),
+		askedEvidence(c, vip, a.Device))
+	cure(&f, c.Snapshot, fixes.MoveVIPToLo(c.Snapshot, a), "on the director: arping -U -I IFACE -c 3 "+vip.String()+", so that the router learns the right MAC at once")
+	return f, true
+}
+
+// knownRealServer says that the host is a real server by more than having the VIP on its card: a director whose
+// table is empty looks the same.
+func knownRealServer(c *probes.Case, vip netip.Addr) bool {
+	if slices.Contains(c.Cluster.Options.Roles, lvs.RoleRealServer) && c.Cluster.Hosts[0] == c.Host {
+		return true
+	}
+	if slices.Contains(probes.Parked(c.Snapshot), vip) {
+		return true
+	}
+	return namedByDirector(c, vip)
+}
