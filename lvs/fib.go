@@ -67,11 +67,12 @@ func (f fib) output(q RouteQuery) RouteAnswer {
 		return a
 	}
 	if q.Src.IsValid() && q.Src.Is4() {
-		switch f.mayBeSource(q.Src) {
-		case OutRejected:
+		switch {
+		case isMulticast(q.Src) || q.Src.As4()[0] == 0:
 			a.Outcome = OutRejected
 			return a
-		case OutUnknown:
+		case !f.mayBeSource(q.Src):
+			a.Outcome = OutUnreachable // as the kernel puts it
 			return a
 		}
 	}
@@ -81,22 +82,34 @@ func (f fib) output(q RouteQuery) RouteAnswer {
 	}
 	r := f.lookup(flow{dst: q.Dst, src: q.Src, iif: "lo", mark: q.Mark})
 	a = f.fill(a, r)
+	if q.Src.Is4() && q.Src.IsLoopback() && (r.outcome == OutUnicast || r.outcome == OutOther) {
+		a = f.loopbackAbroad(a, r)
+	}
 	if !q.Src.IsValid() && q.Dst.Is4() {
 		a.Source = f.preferredSource(a, r)
 	}
 	return a
 }
 
-// mayBeSource is __ip_dev_find: an address of ours, or inside a local prefix. Anything else is refused.
-func (f fib) mayBeSource(ip netip.Addr) Outcome {
-	if len(f.s.AddressesOf(ip)) > 0 {
-		return OutLocal
+// loopbackAbroad: 127/8 leaves by no other interface unless route_localnet says so (__mkroute_output).
+func (f fib) loopbackAbroad(a RouteAnswer, r result) RouteAnswer {
+	for _, route := range r.routes {
+		if l, ok := f.s.Link(route.Device); !ok || l.Loopback() {
+			continue
+		}
+		switch e := f.s.Effective(route.Device, "route_localnet"); {
+		case !e.Known:
+			return RouteAnswer{RouteQuery: a.RouteQuery, Outcome: OutUnknown}
+		case e.Value == 0:
+			return RouteAnswer{RouteQuery: a.RouteQuery, Outcome: OutRejected}
+		}
 	}
-	r := f.table(TableLocal, flow{dst: ip})
-	if r.outcome == OutLocal {
-		return OutLocal
-	}
-	return OutRejected
+	return a
+}
+
+// mayBeSource is __ip_dev_find: an address of ours, or inside a local prefix.
+func (f fib) mayBeSource(ip netip.Addr) bool {
+	return len(f.s.AddressesOf(ip)) > 0 || f.table(TableLocal, flow{dst: ip}).outcome == OutLocal
 }
 
 // input is ip_route_input_slow.
@@ -159,7 +172,11 @@ func (f fib) accept(a RouteAnswer, r result) RouteAnswer {
 		}
 		oif = dev
 	}
-	if a.Outcome = f.validateSource(a.RouteQuery, oif); a.Outcome != OutLocal {
+	q := a.RouteQuery
+	if r.outcome == OutOther {
+		q.Dst = netip.IPv4Unspecified() // a broadcast's source is looked up without it
+	}
+	if a.Outcome = f.validateSource(q, oif); a.Outcome != OutLocal {
 		return a // rejected, or nobody knows
 	}
 	return f.fill(a, r)

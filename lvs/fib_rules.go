@@ -79,7 +79,7 @@ func (f fib) table(table int, fl flow) result {
 			return result{outcome: OutUnknown} // the kernel takes the one that was added first
 		}
 	}
-	if table == TableLocal && kind != OutLocal {
+	if table == TableLocal && best[0].Dst.Bits() < 32 {
 		if b := f.broadcast(table, fl); b.outcome != "" {
 			return b
 		}
@@ -182,12 +182,15 @@ func (f fib) validateSource(q RouteQuery, oif string) Outcome {
 		return OutUnknown
 	}
 	if rp.Value == 0 {
-		full, known := f.fullCheck(q.Iif, oif)
+		redirects := f.s.Effective(q.Iif, "send_redirects")
 		switch {
-		case !known:
+		case q.Iif == oif && !redirects.Known:
 			return OutUnknown
-		case full:
-		case acceptLocal.Value == 0 && len(f.s.AddressesOf(q.Src)) > 0:
+		case q.Iif == oif && redirects.Value != 0: // whether to send a redirect needs the route back
+		case acceptLocal.Value != 0:
+			return OutLocal
+		case f.custom():
+		case len(f.s.AddressesOf(q.Src)) > 0:
 			return OutRejected
 		default:
 			return OutLocal
@@ -252,26 +255,19 @@ func lastResort(rp int) Outcome {
 	return OutLocal
 }
 
-// fullCheck tells whether the kernel looks the source up although rp_filter is off: with policy rules or local routes of somebody's
-// own, and for packets that leave by the interface they came in on where redirects may be sent.
-func (f fib) fullCheck(iif, oif string) (full, known bool) {
+// custom tells whether there are policy rules or local routes of somebody's own: then the kernel looks the source up
+// although rp_filter is off. It remembers those that once were; a snapshot can't know of them.
+func (f fib) custom() bool {
 	for _, r := range f.s.PolicyRules {
 		standard := r.Priority == 0 && r.Table == TableLocal || r.Priority == 32766 && r.Table == TableMain ||
 			r.Priority == 32767 && r.Table == TableDefault
 		if r.Family == 4 && !standard {
-			return true, true
+			return true
 		}
 	}
-	for _, r := range f.s.Routes {
-		if r.Type == "local" && r.Dst.Addr().Is4() && r.Protocol != "kernel" {
-			return true, true
-		}
-	}
-	if iif != oif {
-		return false, true
-	}
-	e := f.s.Effective(iif, "send_redirects")
-	return e.Value != 0, e.Known
+	return slices.ContainsFunc(f.s.Routes, func(r Route) bool {
+		return r.Type == "local" && r.Dst.Addr().Is4() && r.Protocol != "kernel"
+	})
 }
 
 func (f fib) marked() bool {
