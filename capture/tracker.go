@@ -39,6 +39,8 @@ const (
 	forwardWindow = 100e6 // in and out again, in a capture without directions
 	loopWindow    = 500e6 // the same SYN coming round again
 	reuseGap      = int64(60 * time.Second)
+
+	firstUserPort = 1024
 )
 
 // Tracker follows connections. It is not safe for concurrent use: the reader of packets and the drawer
@@ -221,9 +223,9 @@ func (t *Tracker) begin(key flowKey, srcIsLo bool, p *Packet) int32 {
 // orient finds out which end is the client, and whether the other end is one to follow.
 func (t *Tracker) orient(srcIsLo bool, p *Packet) (clientIsLo, ok bool) {
 	srcIsClient := t.guessClient(p)
-	vip, port := p.Dst, p.DstPort
+	vip, port, other := p.Dst, p.DstPort, p.SrcPort
 	if !srcIsClient {
-		vip, port = p.Src, p.SrcPort
+		vip, port, other = p.Src, p.SrcPort, p.DstPort
 	}
 	if len(t.cfg.Virtuals) > 0 {
 		if _, ok := t.vips[vip.Unmap()]; !ok {
@@ -232,6 +234,9 @@ func (t *Tracker) orient(srcIsLo bool, p *Packet) (clientIsLo, ok bool) {
 	}
 	if len(t.cfg.Ports) > 0 && !slices.Contains(t.cfg.Ports, port) {
 		return false, false
+	}
+	if !p.Flags.Has(SYN) && len(t.cfg.Ports) == 0 && port >= firstUserPort && other < firstUserPort {
+		return false, false // met in mid-stream: a connection that the VIP's host opened to somebody else
 	}
 	return srcIsLo == srcIsClient, true
 }
