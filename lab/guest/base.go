@@ -15,7 +15,7 @@ import (
 )
 
 // recipeVersion is raised when the code that packs changes what it packs.
-const recipeVersion = 5
+const recipeVersion = 6
 
 type textFile struct {
 	name string
@@ -128,6 +128,7 @@ func packModules(w *cpio.Writer, release string, mods []*module) {
 // merged is the path of a file on a host where /lib is /usr/lib: writing through the link would not do,
 // an archive replaces it.
 func merged(name string) string {
+	name = strings.TrimPrefix(name, "/")
 	top, _, _ := strings.Cut(name, "/")
 	if slices.Contains([]string{"bin", "sbin", "lib", "lib64"}, top) {
 		return "usr/" + name

@@ -37,9 +37,12 @@ func fillInitrd(out *os.File, img Image, c Config) error {
 		return err
 	}
 	for _, f := range c.Files {
-		if f.Source == "" {
+		switch {
+		case f.Mode.IsDir():
+			err = w.Dir(merged(f.Path), f.Mode)
+		case f.Source == "":
 			err = w.Bytes(merged(f.Path), f.Mode, f.Data)
-		} else {
+		default:
 			err = packFile(w, merged(f.Path), f.Mode, f.Source)
 		}
 		if err != nil {

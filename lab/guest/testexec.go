@@ -87,7 +87,7 @@ func testExec(args []string, stdin io.Reader, stdout, stderr io.Writer) (int, er
 	flags, outputs := translate(args[1:], dir)
 	exit, err := vm.Run(ctx, Cmd{
 		Args:    append([]string{inGuest}, flags...),
-		Env:     append(testEnv(), "LVSTUI_INIT=/init"),
+		Env:     testEnv(),
 		Dir:     dir,
 		Stdout:  stdout,
 		Stderr:  stderr,
@@ -247,7 +247,7 @@ func sourceTree(dir string) ([]File, error) {
 		}
 		return nil
 	})
-	return append(out, File{Path: filepath.Join(dir, ".guest"), Mode: 0o644}), err
+	return append(out, File{Path: dir, Mode: 0o755 | fs.ModeDir}), err
 }
 
 // native runs the test binary here. The machine must have ip_vs and we must be root, which is for the

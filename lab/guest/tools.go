@@ -41,20 +41,23 @@ var tools = []tool{
 	{Package: "iputils-ping", Programs: []string{"ping"}},
 	{Package: "tcpdump", Programs: []string{"tcpdump"}},
 	{Package: "keepalived", Programs: []string{"keepalived"}},
-	{Package: "procps", Programs: []string{"sysctl"}},
+	{Package: "procps", Programs: []string{"sysctl", "watch"}},
+	{Package: "coreutils", Programs: []string{"env", "nice", "nohup", "timeout"}},
+	{Package: "util-linux", Programs: []string{"nsenter", "setsid", "unshare"}},
+	{Package: "findutils", Programs: []string{"find", "xargs"}},
 	{Package: "ethtool", Programs: []string{"ethtool"}},
 	{Package: "busybox-static", Programs: []string{"busybox"}},
 }
 
-// applets are the names under which busybox is linked, where no other tool has the name. Its shell is
-// not among them: it prefers its own applets to programs, and its "ip" is not the real one.
-var applets = strings.Fields(`arp ash awk base64 basename blockdev cat chmod chown clear cmp cp cut date dd depmod df
-	dirname dmesg du echo ed env expr false find free getopt grep groups gunzip gzip head hexdump hostname id ifconfig
-	insmod install kill killall less ln logger ls lsmod lsof md5sum mkdir mkfifo mknod mktemp modinfo modprobe more mount
-	mountpoint mv nc netstat nice nohup nproc nsenter od pgrep pidof pkill printf ps pstree pwd readlink realpath renice
-	reset resize rm rmdir rmmod route sed seq setsid sha256sum sleep sort stat strings stty su sync tail tar tee
-	telnet test time timeout top touch tr traceroute true tty umount uname uniq unshare uptime vi watch wc wget which
-	who whoami xargs xxd yes zcat`)
+// applets are the names under which busybox is linked, where no other tool has the name. Its shell and
+// what runs other programs (env, xargs, unshare, …) are not among them: they prefer applets to programs,
+// and busybox's "ip" is not the real one.
+var applets = strings.Fields(`arp awk base64 basename blockdev cat chmod chown clear cmp cp cut date dd df dirname
+	dmesg du echo ed expr false free getopt grep groups gunzip gzip head hexdump hostname id ifconfig insmod install
+	kill killall less ln logger ls lsmod lsof md5sum mkdir mkfifo mknod mktemp modinfo modprobe more mount mountpoint mv
+	nc netstat nproc od pgrep pidof pkill printf ps pstree pwd readlink realpath renice reset resize rm rmdir rmmod
+	route sed seq sha256sum sleep sort stat strings stty sync tail tar tee telnet test top touch tr traceroute true tty
+	umount uname uniq uptime vi wc wget which who whoami xxd yes zcat`)
 
 func linksTo(programs map[string][]string) map[string]string {
 	out := map[string]string{}

@@ -34,8 +34,8 @@ type Config struct {
 // File is put into the guest before it boots: quicker than VM.Put for many or large ones.
 type File struct {
 	Path   string
-	Mode   os.FileMode
-	Source string // file on this machine; when empty, Data
+	Mode   os.FileMode // with os.ModeDir it is a folder
+	Source string      // file on this machine; when empty, Data
 	Data   []byte
 }
 
