@@ -110,7 +110,7 @@ func (w *Writer) parents(name string) {
 }
 
 func (w *Writer) header(name string, mode uint32, links int, size int64, major, minor uint32) {
-	if w.err == nil && (name == "." || strings.HasPrefix(name, "../") || strings.ContainsRune(name, 0)) {
+	if w.err == nil && (name == "" || strings.ContainsRune(name, 0)) {
 		w.err = fmt.Errorf("cpio: %q is no name for a file in an archive", name)
 	}
 	w.inode++
