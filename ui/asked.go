@@ -74,7 +74,7 @@ func (m *root) explain(id string) tea.Cmd {
 	}))
 }
 
-// textLines draws a text that is wrapped already; a line that begins with # is a heading.
+// textLines draws a text that is wrapped already; a line in capitals or with a # before it is a heading.
 func textLines(text string, width int) []kit.Line {
 	if strings.TrimSpace(text) == "" {
 		return []kit.Line{kit.Text(theme.Dim, "There is no explanation of this finding.")}
@@ -83,7 +83,7 @@ func textLines(text string, width int) []kit.Line {
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		heading := strings.TrimLeft(line, "#")
 		switch {
-		case heading != line:
+		case heading != line, line == strings.ToUpper(line) && line != strings.ToLower(line):
 			out = append(out, kit.Paragraph(theme.Title, strings.TrimSpace(heading), width)...)
 		case kit.Width(line) <= width:
 			out = append(out, kit.Text(theme.Plain, line))

@@ -117,6 +117,9 @@ func captureLine(c Capture, width int) kit.Line {
 	case screens.CaptureFile:
 		return kit.L(kit.S(theme.Accent, "○ file "), kit.T(kit.Fit(c.Name, width-20)), drops)
 	case screens.CaptureFailed:
+		if width < 55 { // Flows says why
+			return kit.L(kit.S(theme.Bad, "✗ no capture "))
+		}
 		return kit.L(kit.S(theme.Bad, kit.Fit("✗ no capture: "+c.Err, width-1)), kit.T(" "))
 	}
 	return kit.L(kit.S(theme.Dim, "○ no capture "))

@@ -185,7 +185,7 @@ func Box(title string, lines []Line, width int) []Line {
 	}
 	title = Fit(title, inner-2)
 	top := L(S(theme.Border, "┌ "), S(theme.Title, title),
-		S(theme.Border, " "+strings.Repeat("─", max(0, inner-1-ansi.StringWidth(title)))+"┐"))
+		S(theme.Border, " "+strings.Repeat("─", max(0, inner-ansi.StringWidth(title)))+"┐"))
 	out := append(make([]Line, 0, len(lines)+2), top)
 	for _, l := range lines {
 		row := l.Fit(inner)

@@ -126,6 +126,7 @@ func (h *hostLines) addresses() {
 		return
 	}
 	vips := h.vips()
+	name := h.nameWidth()
 	for _, l := range h.Links {
 		state := "down"
 		switch {
@@ -135,13 +136,13 @@ func (h *hostLines) addresses() {
 			state = "up, no carrier"
 		}
 		kind := strings.Join(notEmpty(l.Kind, l.MAC, fmt.Sprintf("mtu %d", l.MTU)), "  ")
-		h.add(kit.T(kit.Pad(l.Name, 12)), kit.S(map[bool]theme.Role{true: theme.OK, false: theme.Dim}[l.Up && l.Running], kit.Pad(state, 15)),
+		h.add(kit.T(kit.Pad(l.Name, name)), kit.S(map[bool]theme.Role{true: theme.OK, false: theme.Dim}[l.Up && l.Running], kit.Pad(state, 15)),
 			kit.S(theme.Dim, kind))
 		for _, a := range h.Snapshot.Addresses {
 			if a.Device != l.Name {
 				continue
 			}
-			spans := []kit.Span{kit.T("            " + kit.Pad(a.Prefix.String(), 22)), kit.S(theme.Dim, "scope "+a.Scope)}
+			spans := []kit.Span{kit.T(kit.Pad("", name) + kit.Pad(a.Prefix.String(), 22)), kit.S(theme.Dim, "scope "+a.Scope)}
 			if slices.Contains(vips, a.Prefix.Addr()) {
 				spans = append(spans, kit.S(theme.Accent, "  VIP"))
 			}
@@ -158,6 +159,15 @@ func (h *hostLines) addresses() {
 	}
 }
 
+// nameWidth is the width of the column with the interfaces' names, which have at most 15 characters.
+func (h *hostLines) nameWidth() int {
+	n := 6
+	for _, l := range h.Links {
+		n = max(n, min(15, kit.Width(l.Name)))
+	}
+	return n + 2
+}
+
 // effectiveKeys are the sysctls that decide ARP and source validation.
 var effectiveKeys = []string{"arp_ignore", "arp_announce", "rp_filter", "accept_local"}
 
@@ -165,14 +175,15 @@ func (h *hostLines) effective() {
 	if !h.heading("What the kernel uses, and where it comes from (conf/all, conf/DEVICE)", lvs.SourceSysctls) {
 		return
 	}
-	cell := max(12, min(18, (h.width-12)/len(effectiveKeys)))
-	head := kit.Pad("", 12)
+	name := h.nameWidth()
+	cell := max(12, min(18, (h.width-name)/len(effectiveKeys)))
+	head := kit.Pad("", name)
 	for _, k := range effectiveKeys {
 		head += kit.Pad(k, cell)
 	}
 	h.add(kit.S(theme.Dim, head))
 	for _, l := range h.Links {
-		row := []kit.Span{kit.T(kit.Pad(l.Name, 12))}
+		row := []kit.Span{kit.T(kit.Pad(l.Name, name))}
 		for _, k := range effectiveKeys {
 			e := h.Effective(l.Name, k)
 			if !e.Known {
@@ -180,20 +191,23 @@ func (h *hostLines) effective() {
 				continue
 			}
 			value := fmt.Sprint(e.Value)
-			row = append(row, kit.T(value), kit.S(theme.Dim, kit.Pad(" "+combination(e), cell-len(value))))
+			row = append(row, kit.T(value), kit.S(theme.Dim, kit.Pad(" "+combination(e, cell < 17), cell-len(value))))
 		}
 		h.add(row...)
 	}
 	if fwd, ok := h.Sysctl("net/ipv4/ip_forward"); ok {
-		h.add(kit.T(kit.Pad("ip_forward", 12)), kit.T(fmt.Sprint(fwd)), kit.S(theme.Dim, "  (direct routing does not need it on the director)"))
+		h.add(kit.T("ip_forward "+fmt.Sprint(fwd)), kit.S(theme.Dim, "  (direct routing does not need it on the director)"))
 	}
-	h.add(kit.S(theme.Dim, "arp_ignore, arp_announce, rp_filter: the greater of both counts; accept_local: either"))
+	h.out = append(h.out, kit.Paragraph(theme.Dim, "arp_ignore, arp_announce, rp_filter: the greater of both counts; accept_local: either.", h.width)...)
 }
 
 // combination says what an effective value was made of.
-func combination(e lvs.Effective) string {
+func combination(e lvs.Effective, short bool) string {
 	if e.How == lvs.CombineIface {
 		return "(own)"
+	}
+	if short {
+		return fmt.Sprintf("(%d, %d)", e.All, e.Iface)
 	}
 	return fmt.Sprintf("(all %d, own %d)", e.All, e.Iface)
 }
@@ -205,9 +219,18 @@ func (h *hostLines) routes() {
 	if len(h.Answers) == 0 {
 		h.add(kit.S(theme.Dim, "nothing was asked: no VIP, real server or client is known"))
 	}
+	longest := 0
+	for _, a := range h.Answers {
+		longest = max(longest, len(queryWords(a.RouteQuery)))
+	}
 	for _, a := range h.Answers {
 		role, answer := routeWords(a)
-		h.add(kit.T(kit.Pad(queryWords(a.RouteQuery), min(50, h.width/2))+" "), mark(role), kit.S(role, " "+answer))
+		l := kit.L(kit.T(kit.Pad(queryWords(a.RouteQuery), longest)+" "), mark(role), kit.S(role, " "+answer))
+		if l.Width() > h.width {
+			h.add(kit.T(queryWords(a.RouteQuery)))
+			l = kit.L(kit.T("    "), mark(role), kit.S(role, " "+answer))
+		}
+		h.out = append(h.out, l)
 	}
 }
 

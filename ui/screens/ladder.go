@@ -93,7 +93,7 @@ func (s *Ladder) outcome() string {
 	f := &s.flow
 	switch {
 	case f.Outcome == "stalled" && f.StalledAt != "":
-		return fmt.Sprintf(": %s is missing, last packet %s ago", stageTitle(f.StalledAt), age(s.facts.At.Sub(f.LastSeen)))
+		return fmt.Sprintf(": %s is missing, last packet %s ago", StageTitle(f.StalledAt), age(s.facts.At.Sub(f.LastSeen)))
 	case f.Handshake > 0:
 		return fmt.Sprintf(": handshake %s, %d B to the VIP, %d B to the client", span(f.Handshake), f.BytesToVirtual, f.BytesToClient)
 	}
@@ -165,6 +165,9 @@ func missingWords(f *capture.Flow) string {
 	case lvs.SynAccepted, lvs.SynAckSent:
 		return "The SYN was not answered" + again(f.SynRetransmits, "the client sent it again") + "."
 	case lvs.SynAckAtClient:
+		if f.Vantage == lvs.RoleRouter {
+			return "The router did not send the SYN-ACK on to the client" + again(f.SynAckRetransmits, "the real server sent it again") + "."
+		}
 		return "No SYN-ACK came to the client" + again(f.SynRetransmits, "it sent its SYN again") + "."
 	case lvs.AckAtDirector:
 		if f.SynAckRetransmits > 0 {
@@ -176,7 +179,7 @@ func missingWords(f *capture.Flow) string {
 	case "":
 		return ""
 	}
-	return stageTitle(f.StalledAt) + " is missing."
+	return StageTitle(f.StalledAt) + " is missing."
 }
 
 func again(n int, what string) string {
@@ -214,8 +217,8 @@ func (s *Ladder) stages(width int) []kit.Line {
 	for _, st := range lvs.Stages {
 		sight := s.flow.Stage(st)
 		role := stateRole(sight.State)
-		l := kit.L(mark(role), kit.T(" "+kit.Pad(stageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
-		if sight.State == lvs.Seen {
+		l := kit.L(mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
+		if sight.State == lvs.Seen && !sight.Time.IsZero() {
 			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
 				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), s.arrow(sight.SrcMAC, sight.DstMAC)), "  ")))
 		}

@@ -16,6 +16,9 @@ import (
 // wide is the width from which Path puts list and details side by side.
 const wide = 96
 
+// listWidth is what a stage needs: mark, title, word and count.
+const listWidth = 58
+
 // Path is home: the eleven stages of the handshake, the first broken one selected, what was found there and why.
 type Path struct {
 	facts Facts
@@ -138,23 +141,26 @@ func (p *Path) findingsAt(s lvs.Stage) []*probes.Finding {
 	return out
 }
 
-// firstProblem is where the eye shall land: the first broken stage, else the first suspect one. On a host where all is
-// well it is the last stage that is ok.
+// firstProblem is where the eye shall land: the first stage that is broken or suspect. On a host where all is well it is the
+// last stage that is ok, and where we could not tell the first of which nothing is known.
 func (p *Path) firstProblem() lvs.Stage {
-	for _, want := range []lvs.StageStatus{lvs.StageBroken, lvs.StageSuspect} {
-		for _, st := range p.facts.Report.Path {
-			if st.Status == want {
-				return st.Stage
+	lastOK, firstUnknown := lvs.SynSent, lvs.Stage("")
+	for _, st := range p.facts.Report.Path {
+		switch st.Status {
+		case lvs.StageBroken, lvs.StageSuspect:
+			return st.Stage
+		case lvs.StageOK:
+			lastOK = st.Stage
+		case lvs.StageUnknown:
+			if firstUnknown == "" {
+				firstUnknown = st.Stage
 			}
 		}
 	}
-	last := lvs.SynSent
-	for _, st := range p.facts.Report.Path {
-		if st.Status == lvs.StageOK {
-			last = st.Stage
-		}
+	if p.facts.Report.Verdict == probes.VerdictUnknown && firstUnknown != "" {
+		return firstUnknown
 	}
-	return last
+	return lastOK
 }
 
 func (p *Path) selected() (row, bool) {
@@ -186,8 +192,11 @@ func (p *Path) View(width, height int) []kit.Line {
 	if len(p.facts.Report.Path) == 0 {
 		return kit.Paragraph(theme.Dim, "Nothing was judged yet.", width)
 	}
+	if p.bystander() {
+		return kit.Indent(1, p.noLVS(width-2))
+	}
 	if width >= wide {
-		left := min(54, width/2)
+		left := min(listWidth, width/2)
 		list, detail := p.list(left, height), p.detail(width-left-2)
 		if len(detail) > height {
 			detail[height-1] = more
@@ -197,12 +206,39 @@ func (p *Path) View(width, height int) []kit.Line {
 	}
 	list := p.list(width, min(height, len(p.rows())+1))
 	out := append(list, kit.Rule("", width))
-	detail := p.detail(width)
+	detail := kit.Indent(1, compact(p.detail(width-2)))
 	if room := height - len(out); room > 0 && len(detail) > room {
-		detail[room-1] = more
+		detail[room-1] = kit.Indent(1, []kit.Line{more})[0]
 		detail = detail[:room]
 	}
 	return append(out, detail...)
+}
+
+// bystander says that the host was looked at and takes no part in LVS.
+func (p *Path) bystander() bool {
+	r := p.facts.Report
+	return r.Verdict == probes.VerdictOK && len(r.Roles) == 0 && len(r.Findings) == 0 && len(p.facts.Flows) == 0
+}
+
+func (p *Path) noLVS(width int) []kit.Line {
+	out := []kit.Line{{}, kit.Text(theme.Title, "This is not an LVS host.")}
+	text := "It has no virtual service, so it is no director; no VIP, so it is no real server; it forwards to none, and no handshake " +
+		"with one was seen."
+	out = append(out, kit.Paragraph(theme.Plain, text, min(width, 90))...)
+	out = append(out, kit.Line{})
+	out = append(out, gapLines(p.facts, width)...)
+	return append(out, kit.L(kit.T("Look on another host: "), kit.S(theme.Accent, "h"), kit.T(". What was read here: "), kit.S(theme.Accent, "4"), kit.T(" Host.")))
+}
+
+// compact leaves out empty lines, where there is room for a few lines only.
+func compact(lines []kit.Line) []kit.Line {
+	out := lines[:0:0]
+	for _, l := range lines {
+		if len(l.Spans) > 0 {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 var more = kit.L(kit.S(theme.Dim, "… "), kit.S(theme.Accent, "enter"), kit.S(theme.Dim, " shows all of it"))
@@ -212,13 +248,14 @@ func (p *Path) list(width, height int) []kit.Line {
 	if p.facts.Capture.Mode == CaptureLive || p.facts.Capture.Mode == CaptureFile {
 		since = fmt.Sprintf("last %d s", int(probes.FlowWindow.Seconds()))
 	}
-	head := kit.Between(kit.Text(theme.Title, " Handshake"), kit.Text(theme.Dim, since+" "), width)
+	stages := min(width, listWidth) // marks and counts stay near each other
+	head := kit.Between(kit.Text(theme.Title, " Handshake"), kit.Text(theme.Dim, since+" "), stages)
 	rows := p.rows()
 	out := make([]kit.Line, 0, height)
 	out = append(out, head)
 	from, to := p.cur.window(height - 1)
 	for i := from; i < to && i < len(rows); i++ {
-		line := p.stageLine(rows[i].stage, width)
+		line := p.stageLine(rows[i].stage, stages)
 		if rows[i].finding != nil {
 			line = findingLine(rows[i].finding, width)
 		}
@@ -252,9 +289,9 @@ func (p *Path) stageLine(st probes.PathStage, width int) kit.Line {
 	if n := p.minor(st); n != "" {
 		note += " · " + n
 	}
-	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(stageTitle(st.Stage), 22)),
+	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(StageTitle(st.Stage), 22)),
 		kit.S(words, kit.Pad(string(st.Status), 8)))
-	return kit.Between(left, kit.L(kit.S(theme.Dim, kit.Fit(note, width-33)), kit.T(" ")), width)
+	return kit.Between(left, kit.L(kit.S(theme.Dim, kit.Fit(note, width-35)), kit.T(" ")), width)
 }
 
 // minor counts what was found at a stage that works: hazards and notes.

@@ -20,7 +20,7 @@ func (p *Path) heading() string {
 	case r.finding != nil:
 		return r.finding.ID
 	}
-	return stageTitle(r.stage.Stage)
+	return StageTitle(r.stage.Stage)
 }
 
 // detail is everything about the selected stage or finding, width cells wide.
@@ -33,7 +33,7 @@ func (p *Path) detail(width int) []kit.Line {
 		return findingDetail(*r.finding, p.facts, width)
 	}
 	at := p.findingsAt(r.stage.Stage)
-	if len(at) == 1 {
+	if len(at) == 1 || len(at) > 1 && len(at[1].SymptomOf) > 0 { // one cause: it is what the stage is about
 		return findingDetail(*at[0], p.facts, width)
 	}
 	return p.stageDetail(r.stage, at, width)
@@ -41,20 +41,38 @@ func (p *Path) detail(width int) []kit.Line {
 
 func (p *Path) stageDetail(st probes.PathStage, at []*probes.Finding, width int) []kit.Line {
 	role := statusRole(st.Status)
-	out := []kit.Line{kit.L(kit.S(theme.Title, stageTitle(st.Stage)), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}
+	out := []kit.Line{kit.L(kit.S(theme.Title, StageTitle(st.Stage)), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}
 	out = append(out, kit.Paragraph(theme.Plain, stageWords[st.Stage][1]+" "+p.counts(st), width)...)
-	out = append(out, kit.Line{})
 	if len(at) > 0 {
-		out = append(out, kit.Between(kit.Text(theme.Title, suspectsWord(at)), kit.Text(theme.Dim, "certainty"), width))
+		out = append(out, kit.Line{}, kit.Between(kit.Text(theme.Title, suspectsWord(at)), kit.Text(theme.Dim, "certainty"), width))
 		for _, f := range at {
 			out = append(out, findingSummary(f, width)...)
 		}
 		out = append(out, kit.Line{}, kit.L(kit.S(theme.Accent, "↓"), kit.T(" goes to each of them.")))
 	}
-	if st.Status == lvs.StageUnknown {
+	switch {
+	case st.Status == lvs.StageUnknown:
+		out = append(out, kit.Line{})
 		out = append(out, p.whyUnknown(st, width)...)
+	case st.Status != lvs.StageOK && len(at) == 0:
+		out = append(out, p.seeOther(st.Stage, width)...)
 	}
 	return append(out, p.nothingHere(width)...)
+}
+
+// seeOther points from a broken stage at which nothing was found to those where something was.
+func (p *Path) seeOther(s lvs.Stage, width int) []kit.Line {
+	var names []string
+	for _, st := range lvs.Stages {
+		if st != s && len(p.findingsAt(st)) > 0 {
+			names = append(names, StageTitle(st))
+		}
+	}
+	text := "No cause was found on this host: look on the others (h)."
+	if len(names) > 0 {
+		text = "What was found is listed at: " + strings.Join(names, ", ") + "."
+	}
+	return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, text, width)...)
 }
 
 func suspectsWord(at []*probes.Finding) string {
@@ -143,7 +161,7 @@ func (p *Path) nothingHere(width int) []kit.Line {
 	case here:
 		return nil
 	case p.facts.Report.Verdict == probes.VerdictOK:
-		return kit.Paragraph(theme.OK, "Nothing on this host needs fixing.", width)
+		return append([]kit.Line{{}}, kit.Paragraph(theme.OK, "Nothing on this host needs fixing.", width)...)
 	case p.facts.Report.Verdict == probes.VerdictUnknown:
 		return nil
 	case len(elsewhere) > 0:

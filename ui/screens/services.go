@@ -227,8 +227,9 @@ func perSecond(v float64) string {
 func (s *Services) connections(width int) []kit.Line {
 	var out []kit.Line
 	if r := s.rates[s.cur.id]; r != nil {
-		out = append(out, kit.Text(theme.Plain, fmt.Sprintf("%d connections, %d packets and %d bytes in since it was added; now %s connections/s, %s packets/s, %s bytes/s",
-			r.stats.Connections, r.stats.PacketsIn, r.stats.BytesIn, perSecond(r.conns), perSecond(r.packets), perSecond(r.bps))), kit.Line{})
+		out = append(out, kit.Paragraph(theme.Plain, fmt.Sprintf("%d connections, %d packets and %d bytes in since it was added; now %s connections/s, %s packets/s, %s bytes/s.",
+			r.stats.Connections, r.stats.PacketsIn, r.stats.BytesIn, perSecond(r.conns), perSecond(r.packets), perSecond(r.bps)), width)...)
+		out = append(out, kit.Line{})
 	}
 	conns := (*lvs.Connections)(nil)
 	if s.facts.Snapshot != nil && s.facts.Snapshot.IPVS != nil {
@@ -244,13 +245,13 @@ func (s *Services) connections(width int) []kit.Line {
 	if conns.ByState["SYN_RECV"] > 0 {
 		out = append(out, kit.Paragraph(theme.Dim, "SYN_RECV: the client's ACK has not come through this director.", width)...)
 	}
-	out = append(out, kit.Line{}, kit.Text(theme.Dim, kit.Pad("client", 24)+kit.Pad("virtual", 22)+kit.Pad("real server", 22)+kit.Pad("state", 12)+"expires"))
+	out = append(out, kit.Line{}, kit.Text(theme.Dim, kit.Pad("client", 24)+kit.Pad("real server", 24)+kit.Pad("state", 12)+"expires"))
 	for _, c := range conns.Sample {
 		if !s.belongs(c) {
 			continue
 		}
-		out = append(out, kit.Text(theme.Plain, kit.Pad(c.Client.String(), 24)+kit.Pad(c.Virtual.String(), 22)+
-			kit.Pad(c.Destination.String(), 22)+kit.Pad(c.State, 12)+fmt.Sprintf("%d s", c.Expires)))
+		out = append(out, kit.Text(theme.Plain, kit.Pad(c.Client.String(), 24)+
+			kit.Pad(c.Destination.String(), 24)+kit.Pad(c.State, 12)+fmt.Sprintf("%d s", c.Expires)))
 	}
 	return out
 }

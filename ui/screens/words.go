@@ -41,7 +41,8 @@ var stageWords = map[lvs.Stage][2]string{
 	lvs.Established:     {"established", "The ACK reaches the same real server, and data flows."},
 }
 
-func stageTitle(s lvs.Stage) string {
+// StageTitle is a stage for a person, in a few words.
+func StageTitle(s lvs.Stage) string {
 	if w, ok := stageWords[s]; ok {
 		return w[0]
 	}
