@@ -80,8 +80,7 @@ func (m *root) looked(msg lookedMsg) tea.Cmd {
 			m.spread()
 		}
 	}
-	gen := m.gen
-	return tea.Tick(m.o.Refresh, func(time.Time) tea.Msg { return tickMsg{gen} })
+	return m.after(m.o.Refresh, tickMsg{m.gen})
 }
 
 // spread gives the facts of the current host to all screens.

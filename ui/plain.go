@@ -20,10 +20,10 @@ func Plain(f Facts) string {
 	fmt.Fprintf(&b, "Verdict %s: %s.\n", r.Verdict, strings.TrimSuffix(kit.Clean(r.Summary), "."))
 	fmt.Fprintf(&b, "Capture: %s.\n", plainCapture(f.Capture))
 	for _, v := range r.VirtualServices {
-		fmt.Fprintf(&b, "Virtual service %s %s, scheduler %s.\n", v.Protocol, v.Virtual, kit.Clean(v.Scheduler))
+		fmt.Fprintf(&b, "Virtual service %s %s, scheduler %s.\n", v.Protocol, kit.Clean(v.Virtual), kit.Clean(v.Scheduler))
 		for _, d := range v.Destinations {
 			fmt.Fprintf(&b, "  real server %s, method %s, weight %d, %d active and %d inactive connections.\n",
-				d.RealServer, d.Forward, d.Weight, d.ActiveConns, d.InactiveConns)
+				kit.Clean(d.RealServer), d.Forward, d.Weight, d.ActiveConns, d.InactiveConns)
 		}
 	}
 	b.WriteString("\nThe handshake, stage by stage:\n")
@@ -39,7 +39,7 @@ func Plain(f Facts) string {
 	}
 	plainFlows(&b, f)
 	for _, g := range r.Gaps {
-		writeWrapped(&b, fmt.Sprintf("Could not look at %s on %s: %s", g.Source, g.Host, kit.Clean(g.Reason)))
+		writeWrapped(&b, fmt.Sprintf("Could not look at %s on %s: %s", g.Source, kit.Clean(g.Host), kit.Clean(g.Reason)))
 	}
 	return b.String()
 }

@@ -42,6 +42,9 @@ type root struct {
 	tab      int
 	overlays []screens.Screen // the last one is on top
 
+	// after sends a message some time later. Tests let time pass as they like.
+	after func(time.Duration, tea.Msg) tea.Cmd
+
 	say    string // sentence in the footer
 	saySeq int
 }
@@ -60,6 +63,9 @@ func newRoot(ctx context.Context, o Options) *root {
 	}
 	m := &root{ctx: ctx, o: o, tabs: tabs(), cur: max(0, min(o.Start, len(o.Hosts)-1)), width: o.Width, height: o.Height,
 		theme: theme.New(theme.Options{Color: !o.NoColor, Light: o.Light, ASCII: o.ASCII})}
+	m.after = func(d time.Duration, msg tea.Msg) tea.Cmd {
+		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
+	}
 	for _, h := range o.Hosts {
 		m.hosts = append(m.hosts, &hostState{host: h})
 	}
@@ -226,8 +232,8 @@ func (m *root) quit() tea.Cmd {
 
 func (m *root) open(s screens.Screen) tea.Cmd {
 	m.overlays = append(m.overlays, s)
-	if st, ok := s.(screens.Starter); ok {
-		return st.Start()
+	if g, ok := s.(screens.Guarded); ok {
+		return m.after(g.Grace(), screens.ArmedMsg{})
 	}
 	return nil
 }
@@ -283,7 +289,7 @@ func (m *root) tell(text string) tea.Cmd {
 	m.saySeq++
 	m.say = text
 	seq := m.saySeq
-	return tea.Tick(6*time.Second, func(time.Time) tea.Msg { return forgetMsg{seq} })
+	return m.after(6*time.Second, forgetMsg{seq})
 }
 
 type forgetMsg struct{ seq int }

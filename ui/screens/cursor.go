@@ -1,12 +1,14 @@
 package screens
 
 import (
+	"fmt"
 	"slices"
 
 	tea "charm.land/bubbletea/v2"
 
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
+	"lvstui/ui/theme"
 )
 
 // cursor is the selected row of a list, remembered by identity: after a refresh it is on the same thing, wherever that
@@ -92,7 +94,11 @@ type scroll struct {
 func (s *scroll) show(lines []kit.Line, height int) []kit.Line {
 	s.page, s.total = max(1, height-1), len(lines)
 	s.offset = max(0, min(s.offset, len(lines)-height))
-	return lines[s.offset:min(len(lines), s.offset+height)]
+	out := slices.Clone(lines[s.offset:min(len(lines), s.offset+height)])
+	if n := len(lines) - s.offset - height; n > 0 && len(out) > 0 {
+		out[len(out)-1] = kit.L(kit.S(theme.Accent, "↓"), kit.S(theme.Dim, fmt.Sprintf(" %d more lines", n+1)))
+	}
+	return out
 }
 
 func (s *scroll) actions() []keys.Action {

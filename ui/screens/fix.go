@@ -21,8 +21,8 @@ const grace = 400 * time.Millisecond
 // ArmedMsg ends the grace of the uppermost box.
 type ArmedMsg struct{}
 
-// Starter is a screen that wants a command run when it opens.
-type Starter interface{ Start() tea.Cmd }
+// Guarded is a screen that wants ArmedMsg some time after it has opened.
+type Guarded interface{ Grace() time.Duration }
 
 // Fix is the box about the cure of one finding: commands, what was there, undo, risk, next boot, and what is to be done
 // elsewhere. It applies the plan when the operator says so.
@@ -83,8 +83,8 @@ func (s *Fix) whyNot() string {
 	return ""
 }
 
-// Start begins the grace period.
-func (s *Fix) Start() tea.Cmd { return tea.Tick(grace, func(time.Time) tea.Msg { return ArmedMsg{} }) }
+// Grace is for how long a does nothing.
+func (s *Fix) Grace() time.Duration { return grace }
 
 // Title is the heading.
 func (s *Fix) Title() string { return "Fix" }

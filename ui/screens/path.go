@@ -55,6 +55,9 @@ func (p *Path) Update(tea.Msg) (Screen, tea.Cmd) { return p, nil }
 
 // Actions of the path.
 func (p *Path) Actions() []keys.Action {
+	if p.bystander() {
+		return nil
+	}
 	noFinding, noFix := "", ""
 	f, ok := p.finding()
 	if !ok {

@@ -24,8 +24,8 @@ type Undo struct {
 // NewUndo asks about one change.
 func NewUndo(c fixes.Change) *Undo { return &Undo{change: c} }
 
-// Start begins the grace period.
-func (s *Undo) Start() tea.Cmd { return tea.Tick(grace, func(time.Time) tea.Msg { return ArmedMsg{} }) }
+// Grace is for how long y does nothing.
+func (s *Undo) Grace() time.Duration { return grace }
 
 // Title is the heading.
 func (s *Undo) Title() string { return "Undo" }
