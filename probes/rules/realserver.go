@@ -20,7 +20,7 @@ func addressedLinks(h *probes.Host) []lvs.Link {
 }
 
 // arrivalDevices are the devices on which SYNs for the VIP are known to arrive: those on which flows were seen to, else
-// those that have the RIP by which a director knows this host. Empty when neither is known.
+// those that have the RIP by which a director knows this host and reaches it without a router. Empty when neither is known.
 func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 	var out []string
 	add := func(dev string) {
@@ -37,7 +37,8 @@ func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 		return out
 	}
 	for _, ref := range c.Cluster.Destinations {
-		if ref.Service.Address == vip && ref.Director != c.Host && dr(ref) {
+		if ref.Service.Address == vip && ref.Director != c.Host && dr(ref) &&
+			!ref.Director.Asked(lvs.RouteQuery{Dst: ref.Destination.Address}).Gateway.IsValid() {
 			for _, a := range c.AddressesOf(ref.Destination.Address) {
 				add(a.Device)
 			}
@@ -128,4 +129,106 @@ func anotherAnswers(c *probes.Case, vip netip.Addr) bool {
 	return len(c.HoldsOnWire(vip)) == 0 && slices.ContainsFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
 		return h != c.Host && h.Is(lvs.RoleDirector) && len(h.HoldsOnWire(vip)) > 0
 	})
+}
+
+// seenClients are the clients of the VIP that were seen on any of the observed hosts. Directors' and this host's own addresses are left
+// out: what they send to the VIP does not take the path.
+func seenClients(c *probes.Case, vip netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, h := range c.Cluster.Hosts {
+		for _, ip := range h.SeenClients(vip) {
+			holder := c.Cluster.Holder(ip)
+			if ip.Is4() == vip.Is4() && !c.Has(ip) && !slices.Contains(out, ip) && (holder == nil || !holder.Is(lvs.RoleDirector)) {
+				out = append(out, ip)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// judgedClients are the clients to judge the VIP by: those that were seen, else one that stands for the Internet.
+func judgedClients(c *probes.Case, vip netip.Addr) (clients []netip.Addr, assumed bool) {
+	if seen := seenClients(c, vip); len(seen) > 0 {
+		return seen, false
+	}
+	if c.Snapshot.Clients == nil {
+		c.CannotTell(lvs.SourceClients)
+	}
+	return c.ClientsOf(vip)
+}
+
+// cannotRoute records that a routing question had no answer.
+func cannotRoute(c *probes.Case) {
+	missing := c.Snapshot.Missing(lvs.SourceAnswers, lvs.SourceRoutes, lvs.SourceRules, lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceSysctls)
+	if len(missing) == 0 {
+		missing = []lvs.Source{lvs.SourceAnswers}
+	}
+	for _, src := range missing {
+		c.CannotTell(src)
+	}
+}
+
+// drVIPs are the VIPs whose packets come to this host with the VIP as destination: it is a destination of a director at hand by
+// direct routing, or no director names it at all. Weight tells whether new connections come.
+func drVIPs(c *probes.Case) (vips []netip.Addr, weight map[netip.Addr]int) {
+	weight = map[netip.Addr]int{}
+	named := map[netip.Addr]bool{}
+	for _, ref := range c.Cluster.Destinations {
+		vip := ref.Service.Address
+		if !vip.IsValid() || ref.Director == c.Host || !c.Has(ref.Destination.Address) {
+			continue
+		}
+		named[vip] = true
+		if dr(ref) || ref.Destination.Forward == lvs.IPIP {
+			if !slices.Contains(vips, vip) {
+				vips = append(vips, vip)
+			}
+			weight[vip] = max(weight[vip], ref.Destination.Weight)
+		}
+	}
+	for _, vip := range servedVIPs(c) {
+		if !named[vip] && !slices.Contains(vips, vip) {
+			vips, weight[vip] = append(vips, vip), 1
+		}
+	}
+	return slices.DeleteFunc(vips, func(vip netip.Addr) bool { return !vip.Is4() }), weight
+}
+
+// router guesses the router that a real server should answer through: the next hop of a director in the real server's subnet, or a
+// router's address there. ok is false when nobody at hand tells.
+func router(c *probes.Case) (gateway netip.Addr, dev string, ok bool) {
+	onLink := func(ip netip.Addr) (string, bool) {
+		devs := c.OnLinkDevices(ip)
+		if len(devs) == 0 || c.Has(ip) {
+			return "", false
+		}
+		return devs[0], true
+	}
+	for _, h := range c.Cluster.With(lvs.RoleRouter) {
+		for _, a := range h.Snapshot.Addresses {
+			if dev, ok := onLink(a.Prefix.Addr()); ok && !slices.Contains(c.Cluster.VIPs, a.Prefix.Addr()) {
+				return a.Prefix.Addr(), dev, true
+			}
+		}
+	}
+	for _, h := range c.Cluster.With(lvs.RoleDirector) {
+		for _, r := range h.Snapshot.Routes {
+			if r.Table == lvs.TableMain && r.Dst.Bits() == 0 && r.Gateway.IsValid() {
+				if dev, ok := onLink(r.Gateway); ok {
+					return r.Gateway, dev, true
+				}
+			}
+		}
+	}
+	return netip.Addr{}, "", false
+}
+
+// routeToRouter is the command that gives a real server its default route, with words in place of what is not known.
+func routeToRouter(c *probes.Case, verb string) string {
+	gateway, dev := "ROUTER", "IFACE"
+	if ip, on, ok := router(c); ok {
+		gateway, dev = ip.String(), on
+	}
+	return "ip route " + verb + " default via " + gateway + " dev " + dev
 }
