@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"lvstui/capture"
+	"lvstui/capture/file"
+	"lvstui/capture/live"
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+// shownFlows is how many of the latest flows are looked at each time; the tracker remembers more.
+const shownFlows = 2000
+
+// ear is a live capture with its tracker. It is opened in the calling thread's network namespace and may then be run anywhere.
+type ear struct {
+	capture *live.Capture
+	config  capture.Config
+	began   time.Time
+	only    []string // interfaces asked for
+
+	mu      sync.Mutex
+	tracker *capture.Tracker
+	named   map[int32]bool
+	save    *file.Writer
+	saveBuf *bufio.Writer
+	saveAs  *os.File
+	saveErr error
+}
+
+// openEar listens for the virtual services of a host.
+func openEar(s *lvs.Snapshot, interfaces []string) (*ear, error) {
+	return openEarWith(s, interfaces, capture.Config{})
+}
+
+// openEarWith opens a capture as cfg says. Without VIPs in cfg a director listens for those of its services. Anywhere else it listens
+// to everything, because a real server may be sent packets for a VIP it does not know of.
+func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear, error) {
+	if len(cfg.Virtuals) == 0 && s.IPVS != nil {
+		for _, v := range s.IPVS.Services {
+			if v.FWMark != 0 {
+				cfg.Virtuals = nil // a firewall mark may stand for any address
+				break
+			}
+			if !slices.Contains(cfg.Virtuals, v.Address) {
+				cfg.Virtuals = append(cfg.Virtuals, v.Address)
+			}
+		}
+	}
+	if len(cfg.Virtuals) > maxFilterVIPs {
+		cfg.Virtuals = nil
+	}
+	for _, a := range s.Addresses {
+		cfg.LocalAddrs = append(cfg.LocalAddrs, a.Prefix.Addr())
+	}
+	for _, l := range s.Links {
+		if mac, err := capture.ParseMAC(l.MAC); err == nil && !l.Loopback() {
+			cfg.LocalMACs = append(cfg.LocalMACs, mac)
+		}
+	}
+	c, err := live.Open(live.Options{Virtuals: cfg.Virtuals, Ports: cfg.Ports, Interfaces: interfaces,
+		SSHConnection: os.Getenv("SSH_CONNECTION"), BlockSize: 1 << 18, Blocks: 32})
+	if err != nil {
+		return nil, err
+	}
+	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
+}
+
+// maxFilterVIPs keeps the kernel's packet filter within its 4096 instructions; a director of more VIPs listens to all.
+const maxFilterVIPs = 64
+
+// run listens until ctx ends.
+func (e *ear) run(ctx context.Context) error {
+	clock := time.NewTicker(250 * time.Millisecond)
+	defer clock.Stop()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-clock.C:
+				e.mu.Lock()
+				// The ring hands packets over up to 10 ms late, and under load later: a moment behind the clock is certain.
+				e.tracker.Advance(time.Now().Add(-200 * time.Millisecond))
+				e.mu.Unlock()
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := e.capture.Run(ctx, e.hear)
+	e.capture.Close()
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	return nil
+}
+
+func (e *ear) hear(frames []live.Frame) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range frames {
+		f := &frames[i]
+		if !e.named[f.Interface] {
+			e.named[f.Interface] = true
+			name := e.capture.Interfaces()[f.Interface]
+			e.tracker.SetInterface(f.Interface, name)
+			if e.save != nil {
+				e.save.AddInterface(f.Interface, name)
+			}
+		}
+		e.tracker.Add(&f.Packet)
+		if e.save != nil && e.saveErr == nil {
+			e.saveErr = e.save.Write(&f.Packet, f.Data)
+		}
+	}
+}
+
+// flows are the latest ones, oldest first.
+func (e *ear) flows() []capture.Flow {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.Recent(shownFlows)
+}
+
+// flow is one flow with its frames, for the ladder.
+func (e *ear) flow(id uint64) (capture.Flow, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.FlowByID(id)
+}
+
+func (e *ear) arp() []capture.ARPSighting {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.ARP()
+}
+
+// earStats are the capture's counts since it began.
+type earStats struct {
+	Packets, Dropped uint64
+	Sample           int
+}
+
+func (e *ear) stats() earStats {
+	s := e.capture.Stats()
+	return earStats{s.Packets, s.Drops, s.Sample}
+}
+
+func (e *ear) interfaces() []string {
+	if len(e.only) > 0 {
+		return e.only
+	}
+	var names []string
+	for _, n := range e.capture.Interfaces() {
+		if n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (e *ear) where() string {
+	if len(e.only) > 0 {
+		return strings.Join(e.only, ", ")
+	}
+	return "all interfaces"
+}
+
+func (e *ear) what() string {
+	if len(e.config.Virtuals) == 0 {
+		return "every TCP connection"
+	}
+	a := addrs(e.config.Virtuals)
+	return a.String()
+}
+
+// saveTo also writes every packet to a pcapng file.
+func (e *ear) saveTo(name string) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return withHint(fmt.Errorf("--write: %w", err), "another file name: lvstui does not overwrite captures")
+	}
+	e.saveAs, e.saveBuf = f, bufio.NewWriterSize(f, 1<<16)
+	e.save, err = file.NewWriter(e.saveBuf, map[int32]string{})
+	return err
+}
+
+// close finishes the file of saveTo.
+func (e *ear) close() error {
+	if e.save == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := errors.Join(e.saveErr, e.save.Flush(), e.saveBuf.Flush(), e.saveAs.Close())
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.saveAs.Name(), err)
+	}
+	return nil
+}
+
+// observation is what this capture adds to a look at the host.
+func (e *ear) observation(s *lvs.Snapshot) probes.Observation {
+	return probes.Observation{Snapshot: s, Flows: e.flows(), ARP: e.arp(), Listened: time.Since(e.began)}
+}
+
+// clientsOf are the addresses that flows came from, for the routes to be asked for.
+func clientsOf(flows []capture.Flow) []netip.Addr {
+	var out []netip.Addr
+	for _, f := range slices.Backward(flows) {
+		if ip := f.Client.Addr(); !slices.Contains(out, ip) {
+			out = append(out, ip)
+		}
+		if len(out) == 8 {
+			break
+		}
+	}
+	return out
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lvstui/lab/guest"
+)
+
+// beLvstui makes the test binary the program itself, so that tests run what is shipped without building it twice.
+const beLvstui = "LVSTUI_TEST_BE_LVSTUI"
+
+func TestMain(m *testing.M) {
+	if guest.IsInit() {
+		guest.Init()
+		return
+	}
+	if os.Getenv(beLvstui) == "1" {
+		os.Exit(run(os.Args[1:]))
+	}
+	testscript.Main(m, map[string]func(){"lvstui": func() { os.Exit(run(os.Args[1:])) }})
+}
+
+// TestScripts runs the program as a person would on a command line; each script is one file in testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			return nil
+		}})
+}
