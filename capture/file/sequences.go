@@ -6,9 +6,9 @@ import (
 	"lvstui/capture"
 )
 
-// sequences undoes tcpdump's relative sequence numbers. tcpdump prints the numbers of a connection's first
-// packet, and of every SYN, as they are, and later ones relative to those; with -S all as they are. A
-// Tracker needs them as they are: they name the connection on every host.
+// sequences undoes tcpdump's relative sequence numbers. tcpdump prints as they are the numbers of
+// packets without ACK, of a connection's first packet with one, and of every SYN-ACK; later ones relative to
+// those; with -S all as they are. A Tracker needs them as they are: they name the connection on every host.
 type sequences struct {
 	bases map[connection]*seqBase
 	mode  seqMode
@@ -22,7 +22,10 @@ type side struct {
 	known      bool // base came from a printed number
 }
 
-type seqBase struct{ lo, hi side }
+type seqBase struct {
+	lo, hi side
+	begun  bool // a packet with an ACK was there: tcpdump has set its bases
+}
 
 type seqMode uint8
 
@@ -43,38 +46,38 @@ func newSequences() sequences { return sequences{bases: map[connection]*seqBase{
 // restore makes p's sequence and acknowledgement numbers absolute. A bare ACK is printed without its
 // sequence number, which then is that of the next byte: the latest known.
 func (s *sequences) restore(p *capture.Packet, hasSeq bool) {
+	b, srcIsLo := s.connection(p)
+	mine, theirs := &b.hi, &b.lo
+	if srcIsLo {
+		mine, theirs = theirs, mine
+	}
+	switch ack := p.Flags.Has(capture.ACK); {
+	case !ack: // printed as it is, and the base not set: a SYN, a bare RST
+	case !b.begun || p.Flags.Has(capture.SYN):
+		if !hasSeq {
+			p.Seq = mine.next
+		}
+		b.begin(p, mine, theirs)
+	default:
+		if hasSeq {
+			p.Seq = s.absolute(p.Seq, mine)
+		} else {
+			p.Seq = mine.next
+		}
+		p.Ack = s.absolute(p.Ack, theirs)
+	}
+	if hasSeq {
+		mine.next = end(p)
+	}
+}
+
+// connection gives what is known of p's connection, and whether its source is the lo end.
+func (s *sequences) connection(p *capture.Packet) (*seqBase, bool) {
 	src, dst := netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
 	key, srcIsLo := connection{src, dst}, true
 	if dst.Compare(src) < 0 {
 		key, srcIsLo = connection{dst, src}, false
 	}
-	b := s.bases[key]
-	if b == nil || p.Flags.Has(capture.SYN) {
-		s.begin(key, srcIsLo, p)
-		return
-	}
-	mine, theirs := b.ends(srcIsLo)
-	if hasSeq {
-		p.Seq = s.absolute(p.Seq, mine)
-		mine.next = end(p)
-	} else {
-		p.Seq = mine.next
-	}
-	if p.Flags.Has(capture.ACK) {
-		p.Ack = s.absolute(p.Ack, theirs)
-	}
-}
-
-func (b *seqBase) ends(srcIsLo bool) (mine, theirs *side) {
-	if srcIsLo {
-		return &b.lo, &b.hi
-	}
-	return &b.hi, &b.lo
-}
-
-// begin notes the numbers of a connection's first packet or SYN. Text that was cut out of the middle
-// begins with relative numbers, which are small: they then stay as they are.
-func (s *sequences) begin(key connection, srcIsLo bool, p *capture.Packet) {
 	b := s.bases[key]
 	if b == nil {
 		if len(s.bases) >= maxConnections {
@@ -83,14 +86,20 @@ func (s *sequences) begin(key connection, srcIsLo bool, p *capture.Packet) {
 		b = new(seqBase)
 		s.bases[key] = b
 	}
+	return b, srcIsLo
+}
+
+// begin notes the numbers of the first packet with an ACK. Text that was cut out of the middle begins with
+// relative numbers, which are small: they then stay as they are.
+func (b *seqBase) begin(p *capture.Packet, mine, theirs *side) {
 	const small = 1 << 16
-	if !p.Flags.Has(capture.SYN) && p.Seq < small && p.Ack < small {
+	b.begun = true
+	if p.Seq < small && p.Ack < small && !p.Flags.Has(capture.SYN) {
 		return
 	}
-	mine, theirs := b.ends(srcIsLo)
-	*mine = side{base: p.Seq, next: end(p), known: true}
-	theirs.base = p.Ack - 1 // tcpdump does so even if there is no ACK
-	if theirs.known = p.Flags.Has(capture.ACK); theirs.known && theirs.next == 0 {
+	mine.base, mine.known = p.Seq, true
+	theirs.base, theirs.known = p.Ack-1, true
+	if theirs.next == 0 {
 		theirs.next = p.Ack
 	}
 }

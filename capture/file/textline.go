@@ -21,7 +21,9 @@ func (s *textSource) parse(rec string, p *capture.Packet) bool {
 	p.Time = t
 	rest = s.parseCooked(rest, p)
 	rest = parseLink(rest, p)
-	if strings.HasPrefix(rest, "ARP") || strings.HasPrefix(rest, "Request who-has ") || strings.HasPrefix(rest, "Reply ") {
+	rest = strings.TrimPrefix(rest, "ARP, ")
+	rest = strings.TrimPrefix(rest, "Ethernet (len 6), IPv4 (len 4), ") // -v
+	if strings.HasPrefix(rest, "Request who-has ") || strings.HasPrefix(rest, "Reply ") {
 		return parseARP(rest, p)
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "IP6 "), "IP ")

@@ -54,11 +54,25 @@ func (w *Writer) AddInterface(index int32, name string) {
 	w.block(blockInterface, body)
 }
 
-// Write adds the Ethernet frame of packet p, cut or whole. A VLAN tag that the kernel took out of the frame
-// (p.VLAN) is put back. After an error all further calls return it.
-func (w *Writer) Write(p *capture.Packet, frame []byte) error {
+// Write adds the frame of packet p, cut or whole, as a live capture or a Source gives it. A VLAN tag that the
+// kernel took out of the frame (p.VLAN) is put back; IP without a link header, from a tunnel, gets an
+// Ethernet header of zeros, since an interface of the file has one link type. Other link types are refused.
+// After a failed write all further calls return its error.
+func (w *Writer) Write(p *capture.Packet, frame []byte, link capture.LinkType) error {
 	if len(frame) > maxFrame {
 		return fmt.Errorf("pcapng: a frame of %d bytes is longer than any interface carries", len(frame))
+	}
+	switch link {
+	case capture.LinkEthernet:
+	case capture.LinkRaw, capture.LinkRawBSD, capture.LinkIPv4, capture.LinkIPv6:
+		header := make([]byte, 14, 14+len(frame))
+		binary.BigEndian.PutUint16(header[12:], 0x0800)
+		if len(frame) > 0 && frame[0]>>4 == 6 {
+			binary.BigEndian.PutUint16(header[12:], 0x86dd)
+		}
+		frame = append(header, frame...)
+	default:
+		return fmt.Errorf("pcapng: packets of link type %d cannot be written; capture on a single interface instead of any", link)
 	}
 	w.AddInterface(p.Interface, "")
 	le := binary.LittleEndian
