@@ -125,7 +125,7 @@ func (h *Host) FlowsTo(vip netip.Addr) []capture.Flow {
 }
 
 // RecentFlowsTo are the flows to a VIP that count as evidence and began within FlowWindow of the latest packet seen here, met from
-// their beginning: what was cured a minute ago says nothing of now.
+// their beginning, oldest first: what was cured a minute ago says nothing of now.
 func (h *Host) RecentFlowsTo(vip netip.Addr) []capture.Flow {
 	var latest time.Time
 	for _, f := range h.Flows {
@@ -133,10 +133,14 @@ func (h *Host) RecentFlowsTo(vip netip.Addr) []capture.Flow {
 			latest = f.LastSeen
 		}
 	}
-	return slices.DeleteFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
+	recent := slices.DeleteFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
 		return f.MidStream || latest.Sub(f.FirstSeen) > FlowWindow
 	})
+	slices.SortStableFunc(recent, byStart)
+	return recent
 }
+
+func byStart(a, b capture.Flow) int { return a.FirstSeen.Compare(b.FirstSeen) }
 
 func (h *Host) ownsClient(f capture.Flow) bool { return h.Has(f.Client.Addr()) }
 

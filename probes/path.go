@@ -13,8 +13,19 @@ import (
 // keep the path red.
 const FlowWindow = 60 * time.Second
 
+// FewFlows is how many flows have to stop at a stage before it counts as broken: on a public address some scanner always leaves a
+// handshake half open.
+const FewFlows = 3
+
+// CuredFlows is how many flows in a row, the latest ones, have to get past a stage for it to count as cured, whatever stopped there before. A
+// director with that many real servers or fewer sends one of them to a broken one.
+const CuredFlows = 6
+
 // tally is what the flows of one host say of one stage.
-type tally struct{ reached, due, unobservable int }
+type tally struct {
+	reached, due, unobservable int
+	run                        int // the latest that got past, one after the other
+}
 
 // path judges the eleven stages, from the findings and from the flows of the host asked about.
 func path(r *Report, rules []Rule, c *Cluster) []PathStage {
@@ -66,13 +77,15 @@ func stageStatus(r *Report, stage lvs.Stage, t tally, observed bool) (lvs.StageS
 	return status, note
 }
 
-// flowStatus: a stage that nearly every flow gets past is ok, because on any public address some scanner leaves its
-// handshakes half open.
+// flowStatus: a stage that nearly every flow gets past is ok, because on any public address some scanner leaves its handshakes half
+// open. So is one that all of the latest ones get past: it was cured a moment ago.
 func flowStatus(t tally) lvs.StageStatus {
 	switch {
-	case t.reached == 0:
+	case t.reached == 0 && t.due >= FewFlows:
 		return lvs.StageBroken
-	case t.reached*5 >= t.due*4:
+	case t.reached == 0:
+		return lvs.StageSuspect
+	case t.reached*5 >= t.due*4 || t.run >= CuredFlows:
 		return lvs.StageOK
 	}
 	return lvs.StageSuspect
@@ -87,8 +100,10 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 			case lvs.Seen, lvs.Implied:
 				stages[i].due++
 				stages[i].reached++
+				stages[i].run++
 			case lvs.Missing:
 				stages[i].due++
+				stages[i].run = 0
 			case lvs.Unobservable:
 				stages[i].unobservable++
 			}
@@ -97,12 +112,13 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 	return stages, h.Flows != nil
 }
 
-// recentFlows are the recent flows to all VIPs of the cluster.
+// recentFlows are the recent flows to all VIPs of the cluster, oldest first.
 func recentFlows(h *Host, c *Cluster) []capture.Flow {
 	var all []capture.Flow
 	for _, vip := range c.VIPs {
 		all = append(all, h.RecentFlowsTo(vip)...)
 	}
+	slices.SortStableFunc(all, byStart)
 	return all
 }
 

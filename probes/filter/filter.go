@@ -100,6 +100,11 @@ func Sent(nf *lvs.Netfilter, p Packet) Decision {
 	return inTurn(nf, p, []hookPart{{"output", maxPriority}, {"postrouting", maxPriority}})
 }
 
+// Forwarded is what becomes of a packet that this host sends on for others.
+func Forwarded(nf *lvs.Netfilter, p Packet) Decision {
+	return inTurn(nf, p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"forward", maxPriority}, {"postrouting", maxPriority}})
+}
+
 // Hook is what the base chains of one hook with a priority below limit do with the packet.
 func Hook(nf *lvs.Netfilter, hook string, limit int, p Packet) Decision {
 	return inTurn(nf, p, []hookPart{{hook, limit}})
