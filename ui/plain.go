@@ -71,13 +71,13 @@ func plainFlows(b *strings.Builder, f Facts) {
 	for i := range f.Flows {
 		counts[string(f.Flows[i].Outcome)]++
 	}
-	fmt.Fprintf(b, "\n%d flows were seen:", len(f.Flows))
+	var words []string
 	for _, o := range []string{"stalled", "refused", "reset", "pending", "established", "closed"} {
 		if counts[o] > 0 {
-			fmt.Fprintf(b, " %d %s", counts[o], o)
+			words = append(words, fmt.Sprintf("%d %s", counts[o], o))
 		}
 	}
-	b.WriteString(".\n")
+	fmt.Fprintf(b, "\nFlows seen: %d; %s.\n", len(f.Flows), strings.Join(words, ", "))
 	for i := range min(len(f.Flows), maxPlainFlows) {
 		w := &f.Flows[i]
 		fmt.Fprintf(b, "  %s to %s: %s, got as far as %s", w.Client, w.Virtual, w.Outcome, screens.StageTitle(w.Reached))

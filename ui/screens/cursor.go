@@ -96,7 +96,7 @@ func (s *scroll) show(lines []kit.Line, height int) []kit.Line {
 	s.offset = max(0, min(s.offset, len(lines)-height))
 	out := slices.Clone(lines[s.offset:min(len(lines), s.offset+height)])
 	if n := len(lines) - s.offset - height; n > 0 && len(out) > 0 {
-		out[len(out)-1] = kit.L(kit.S(theme.Accent, "↓"), kit.S(theme.Dim, fmt.Sprintf(" %d more lines", n+1)))
+		out[len(out)-1] = kit.L(kit.S(theme.Accent, " ↓"), kit.S(theme.Dim, fmt.Sprintf(" %d more lines", n+1)))
 	}
 	return out
 }

@@ -107,6 +107,7 @@ func (s *Fix) Update(msg tea.Msg) (Screen, tea.Cmd) {
 		s.steps[m.Step] = m
 	case SimulatedMsg:
 		s.dry = m.Lines
+		s.scroll.offset = s.scroll.total + len(m.Lines) + 2 // the result is at the end; show cuts it down
 	case AppliedMsg:
 		s.state = fixEnded
 		if m.Err != nil {
@@ -173,8 +174,9 @@ func (s *Fix) commands() string {
 // View draws the box.
 func (s *Fix) View(width, height int) []kit.Line {
 	w := min(width, 110)
-	inside := s.show(s.lines(w-4), height-2)
-	return kit.Box("Fix: "+s.finding.Title, inside, w)
+	status := append([]kit.Line{{}}, s.status(w-4)...)
+	inside := s.show(s.lines(w-4), max(1, height-2-len(status)))
+	return kit.Box("Fix: "+s.finding.Title, append(inside, status...), w)
 }
 
 func (s *Fix) lines(width int) []kit.Line {
@@ -193,7 +195,12 @@ func (s *Fix) lines(width int) []kit.Line {
 			out = append(out, kit.Item(kit.S(theme.Dim, "· "), theme.Plain, l, width)...)
 		}
 	}
-	out = append(out, kit.Line{})
+	return out
+}
+
+// status says how things stand. It is always in view, below what scrolls.
+func (s *Fix) status(width int) []kit.Line {
+	var out []kit.Line
 	switch {
 	case len(s.result) > 0:
 		for _, l := range s.result {

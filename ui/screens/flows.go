@@ -3,6 +3,7 @@ package screens
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -58,7 +59,8 @@ func (s *Flows) list() {
 	s.cur.rows(ids)
 }
 
-func flowID(f *capture.Flow) string { return fmt.Sprint(f.Client, f.Virtual, f.Vantage, f.ID) }
+// flowID is the flow's identity: its tracker's number, and the client, because numbers of different files may meet.
+func flowID(f *capture.Flow) string { return strconv.FormatUint(f.ID, 36) + "|" + f.Client.String() }
 
 // Update takes what is typed into the filter.
 func (s *Flows) Update(msg tea.Msg) (Screen, tea.Cmd) {

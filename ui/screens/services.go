@@ -21,8 +21,16 @@ const history = 60
 // Services lists the virtual services with their destinations, and how fast each is used.
 type Services struct {
 	facts Facts
+	rows  []serviceRow
 	cur   cursor
 	rates map[string]*rate
+}
+
+// serviceRow is a virtual service, or one of its destinations.
+type serviceRow struct {
+	id      string
+	service *lvs.Service
+	dest    *lvs.Destination
 }
 
 // rate is what two looks at a counter give. Rates are per second; a negative one is not known.
@@ -50,22 +58,48 @@ func (s *Services) SetFacts(f Facts) {
 	if f.Host != s.facts.Host || s.rates == nil {
 		s.cur, s.rates = cursor{}, map[string]*rate{}
 	}
-	s.facts = f
-	var ids []string
-	for _, v := range s.services() {
-		ids = append(ids, v.Key())
-		s.count(v.Key(), v.Stats)
-		for _, d := range destinations(v) {
-			ids = append(ids, destinationID(v, d))
-			s.count(destinationID(v, d), d.Stats)
+	s.facts, s.rows = f, serviceRows(f)
+	ids := make([]string, len(s.rows))
+	for i, r := range s.rows {
+		ids[i] = r.id
+		if r.dest != nil {
+			s.count(r.id, r.dest.Stats)
+		} else {
+			s.count(r.id, r.service.Stats)
 		}
 	}
-	for id := range s.rates { // of services that were removed
-		if !slices.Contains(ids, id) && len(s.rates) > 2*len(ids)+16 {
+	for id, r := range s.rates { // of what was removed
+		if !r.at.Equal(f.At) {
 			delete(s.rates, id)
 		}
 	}
 	s.cur.rows(ids)
+}
+
+// serviceRows lists the services in order, each followed by its destinations.
+func serviceRows(f Facts) []serviceRow {
+	if f.Snapshot == nil || f.Snapshot.IPVS == nil {
+		return nil
+	}
+	services := make([]*lvs.Service, len(f.Snapshot.IPVS.Services))
+	for i := range services {
+		services[i] = &f.Snapshot.IPVS.Services[i]
+	}
+	slices.SortStableFunc(services, func(a, b *lvs.Service) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.FWMark, b.FWMark))
+	})
+	var rows []serviceRow
+	for _, v := range services {
+		rows = append(rows, serviceRow{v.Key(), v, nil})
+		first := len(rows)
+		for i := range v.Destinations {
+			rows = append(rows, serviceRow{v.Key() + " > " + v.Destinations[i].Name(), v, &v.Destinations[i]})
+		}
+		slices.SortStableFunc(rows[first:], func(a, b serviceRow) int {
+			return cmp.Or(a.dest.Address.Compare(b.dest.Address), cmp.Compare(a.dest.Port, b.dest.Port))
+		})
+	}
+	return rows
 }
 
 func (s *Services) count(id string, now lvs.Stats) {
@@ -76,6 +110,7 @@ func (s *Services) count(id string, now lvs.Stats) {
 	}
 	seconds := s.facts.At.Sub(r.at).Seconds()
 	if seconds <= 0 {
+		r.at = s.facts.At
 		return
 	}
 	per := func(now, before uint64) float64 {
@@ -93,25 +128,6 @@ func (s *Services) count(id string, now lvs.Stats) {
 		r.past = slices.Delete(r.past, 0, len(r.past)-history)
 	}
 }
-
-func (s *Services) services() []lvs.Service {
-	if s.facts.Snapshot == nil || s.facts.Snapshot.IPVS == nil {
-		return nil
-	}
-	out := slices.Clone(s.facts.Snapshot.IPVS.Services)
-	slices.SortStableFunc(out, func(a, b lvs.Service) int { return cmp.Compare(a.Key(), b.Key()) })
-	return out
-}
-
-func destinations(v lvs.Service) []lvs.Destination {
-	out := slices.Clone(v.Destinations)
-	slices.SortStableFunc(out, func(a, b lvs.Destination) int {
-		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port))
-	})
-	return out
-}
-
-func destinationID(v lvs.Service, d lvs.Destination) string { return v.Key() + " > " + d.Name() }
 
 // Actions of the list.
 func (s *Services) Actions() []keys.Action {
@@ -157,24 +173,22 @@ func (s *Services) table(width, height int) []kit.Line {
 		head += "  connections/s, last min"
 	}
 	out := []kit.Line{kit.Text(theme.Dim, head)}
-	var lines []kit.Line
-	for _, v := range s.services() {
-		lines = append(lines, s.serviceLine(v, spark))
-		for _, d := range destinations(v) {
-			lines = append(lines, s.destinationLine(v, d, spark))
-		}
-	}
 	from, to := s.cur.window(height - 1)
-	for i := from; i < to && i < len(lines); i++ {
+	for i := from; i < to; i++ {
+		line := s.line(s.rows[i], spark)
 		if i == s.cur.at {
-			lines[i] = chosen(lines[i])
+			line = chosen(line)
 		}
-		out = append(out, lines[i])
+		out = append(out, line)
 	}
 	return out
 }
 
-func (s *Services) serviceLine(v lvs.Service, spark int) kit.Line {
+func (s *Services) line(r serviceRow, spark int) kit.Line {
+	if r.dest != nil {
+		return s.destinationLine(r, spark)
+	}
+	v := r.service
 	name := v.Name()
 	if v.Protocol != "" {
 		name = string(v.Protocol) + " " + name
@@ -189,10 +203,11 @@ func (s *Services) serviceLine(v lvs.Service, spark int) kit.Line {
 		inactive += uint64(d.InactiveConns)
 	}
 	left := kit.L(kit.T(" "), kit.S(theme.Title, name), kit.S(theme.Dim, " "+how)).Fit(45)
-	return s.numbers(left, v.Key(), active, inactive, spark)
+	return s.numbers(left, r.id, active, inactive, spark)
 }
 
-func (s *Services) destinationLine(v lvs.Service, d lvs.Destination, spark int) kit.Line {
+func (s *Services) destinationLine(r serviceRow, spark int) kit.Line {
+	d := r.dest
 	method, weight := theme.Plain, theme.Plain
 	if d.Forward != lvs.Gate && d.Forward != lvs.Local {
 		method = theme.Warn
@@ -203,7 +218,7 @@ func (s *Services) destinationLine(v lvs.Service, d lvs.Destination, spark int) 
 	}
 	left := kit.L(kit.T("   → "), kit.T(kit.Pad(d.Name(), 27)), kit.S(method, kit.Pad(string(d.Forward), 7)),
 		kit.S(weight, kit.PadLeft(note+fmt.Sprint(d.Weight), 6)))
-	return s.numbers(left, destinationID(v, d), uint64(d.ActiveConns), uint64(d.InactiveConns), spark)
+	return s.numbers(left, r.id, uint64(d.ActiveConns), uint64(d.InactiveConns), spark)
 }
 
 func (s *Services) numbers(l kit.Line, id string, active, inactive uint64, spark int) kit.Line {
