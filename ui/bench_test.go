@@ -3,6 +3,7 @@ package ui
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
 
+	"lvstui/lvs"
 	"lvstui/ui/internal/sample"
 )
 
@@ -19,11 +21,13 @@ func busy(n int) Facts {
 	f := sample.BrokenDirector()
 	f.At = f.At.Add(time.Duration(n) * time.Second)
 	f.Snapshot.IPVS.Services = sample.Later(n + n*n%7)
-	flows := slices.Clone(f.Flows)
-	for i := range flows {
-		flows[i].ID, flows[i].FirstSeen = uint64(n*10+i), flows[i].FirstSeen.Add(time.Duration(n)*time.Second)
+	for i := range min(n, 40) { // one new flow a second, the others grow older
+		w := f.Flows[0]
+		w.ID, w.FirstSeen = uint64(n-i+100), f.At.Add(-time.Duration(i)*time.Second)
+		f.Flows = append(slices.Clip(f.Flows), w)
 	}
-	f.Flows = flows
+	stage := &f.Report.Path[lvs.AckAtDirector.Index()]
+	stage.Due, stage.Note = n, fmt.Sprintf("0 of %d", n)
 	return f
 }
 
@@ -93,8 +97,9 @@ func BenchmarkBytes(b *testing.B) {
 				tea.WithColorProfile(colorprofile.ANSI), tea.WithoutSignals(), tea.WithEnvironment([]string{"TERM=xterm-256color", "SSH_TTY=/dev/pts/1"}))
 			done := make(chan error, 1)
 			go func() { _, err := p.Run(); done <- err }()
-			p.Send(key(screen))
 			p.Send(lookedMsg{facts: busy(0)})
+			time.Sleep(100 * time.Millisecond) // the size comes first, then keys count
+			p.Send(key(screen))
 			time.Sleep(100 * time.Millisecond)
 			before, n := out.count(), 0
 			for b.Loop() {
