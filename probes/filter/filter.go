@@ -27,7 +27,7 @@ type Packet struct {
 	Protocol lvs.Protocol
 	// SrcPort 0 stands for any unprivileged port, as clients use them.
 	SrcPort, DstPort uint16
-	// State is the state of its connection: "new", "established", "related", "invalid", "untracked".
+	// State is the state of its connection: "new", "established", "related", "invalid", "untracked". A new TCP packet is a SYN.
 	State string
 	Mark  uint32
 }
@@ -133,6 +133,7 @@ type state struct {
 	hook        string
 	priority    int
 	markUnknown bool
+	local       bool // it is for an address of this host
 }
 
 const ruleBudget = 500_000
@@ -142,6 +143,7 @@ const maxDepth = 64
 
 func inTurn(nf *lvs.Netfilter, p Packet, parts []hookPart) Decision {
 	e := &evaluation{nf: nf, packet: state{Packet: p}, budget: ruleBudget}
+	e.packet.local = slices.ContainsFunc(parts, func(part hookPart) bool { return part.hook == "input" })
 	for _, part := range parts {
 		if !e.hook(part) {
 			return e.verdict(false)

@@ -39,6 +39,17 @@ func rule(verdict string, conditions ...string) lvs.FilterRule {
 	return r
 }
 
+// words is a rule with one condition whose field or values have blanks.
+func words(verdict, field string, values ...string) lvs.FilterRule {
+	return lvs.FilterRule{Verdict: verdict, Matches: []lvs.Match{{Field: field, Values: values}}, Text: verdict}
+}
+
+func flags(verdict string, negate bool, values ...string) lvs.FilterRule {
+	r := words(verdict, "tcp flags", values...)
+	r.Matches[0].Negate = negate
+	return r
+}
+
 func opaque(verdict string, conditions ...string) lvs.FilterRule {
 	r := rule(verdict, conditions...)
 	r.Opaque = true
@@ -91,6 +102,20 @@ func TestBeforeIPVS(t *testing.T) {
 		{"new", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "ct state new", "tcp dport 80"))}, nil, Drop, ""},
 		{"state before conntrack", []lvs.Chain{base("inet", "prerouting", -300, "", rule("drop", "ct state invalid"))}, nil, Unknown, "ct state invalid drop"},
 		{"notrack", []lvs.Chain{base("ip", "prerouting", -300, "", rule("notrack", "tcp dport 80")), base("ip", "input", 0, "", rule("drop", "ct state untracked"))}, nil, Drop, ""},
+		{"not a SYN", []lvs.Chain{base("inet", "input", 0, "", flags("drop", true, "syn / fin,syn,rst,ack"))}, nil, Accept, ""},
+		{"a SYN", []lvs.Chain{base("inet", "input", 0, "", flags("drop", false, "syn / fin,syn,rst,ack"))}, nil, Drop, ""},
+		{"all flags", []lvs.Chain{base("inet", "input", 0, "", flags("drop", false, "fin,syn,rst,psh,ack,urg / fin,syn,rst,psh,ack,urg"))}, nil, Accept, ""},
+		{"no flags", []lvs.Chain{base("inet", "input", 0, "", flags("drop", false, "none / fin,syn,rst,psh,ack,urg"))}, nil, Accept, ""},
+		{"neither FIN nor ACK", []lvs.Chain{base("inet", "input", 0, "", flags("drop", false, "none / fin,ack"))}, nil, Drop, ""},
+		{"any of some flags", []lvs.Chain{base("inet", "input", 0, "", flags("drop", false, "syn", "fin"))}, nil, Drop, ""},
+		{"none of some flags", []lvs.Chain{base("inet", "input", 0, "", flags("drop", true, "syn", "fin"))}, nil, Accept, ""},
+		{"local destination", []lvs.Chain{base("ip", "input", 0, "drop", rule("accept", "fib daddr type local"))}, nil, Unknown, ""},
+		{"local destination, as read", []lvs.Chain{base("ip", "input", 0, "drop", words("accept", "fib daddr type", "local"))}, nil, Accept, ""},
+		{"not unicast", []lvs.Chain{base("ip", "input", 0, "", rule("drop", "meta pkttype != 0"))}, nil, Accept, ""},
+		{"fragments", []lvs.Chain{base("ip", "input", 0, "", lvs.FilterRule{Verdict: "drop", Matches: []lvs.Match{{Field: "ip frag-off"}}})}, nil, Accept, ""},
+		{"a concatenation", []lvs.Chain{base("ip", "input", 0, "", words("drop", "ip daddr . tcp dport", "172.16.0.8 . 443", "172.16.0.0/24 . 80"))}, nil, Drop, ""},
+		{"another concatenation", []lvs.Chain{base("ip", "input", 0, "", words("drop", "ip daddr . tcp dport", "172.16.0.8 . 443", "172.16.1.0/24 . 80"))}, nil, Accept, ""},
+		{"a concatenation of another protocol", []lvs.Chain{base("ip", "input", 0, "", words("drop", "ip daddr . udp dport", "172.16.0.8 . 80"))}, nil, Accept, ""},
 		{"no mark", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "meta mark 0x1"))}, nil, Accept, ""},
 		{"mark under a mask", []lvs.Chain{base("inet", "input", 0, "drop", rule("accept", "meta mark 0x0/0xff"))}, nil, Accept, ""},
 		{"mark set on the way", []lvs.Chain{base("inet", "prerouting", -150, "", rule("mark")), base("inet", "input", 0, "", rule("drop", "meta mark 0x1"))}, nil, Unknown, ""},
@@ -152,6 +177,7 @@ func TestUnknownPacketFields(t *testing.T) {
 		{"some must not come", anybody, rule("drop", "ip saddr != 10.0.0.0/8"), "", Unknown},
 		{"in by some interface", anywhere, rule("accept", "meta iifname eth0"), "drop", Unknown},
 		{"state unknown", anyState, rule("drop", "ct state invalid"), "", Unknown},
+		{"flags unknown", anyState, flags("drop", true, "syn / fin,syn,rst,ack"), "", Unknown},
 		{"source port of a client", syn, rule("drop", "tcp sport 1-1023"), "", Accept},
 		{"any source port of a client", syn, rule("drop", "tcp sport 1024-65535"), "", Drop},
 		{"some source ports", syn, rule("drop", "tcp sport 40000-50000"), "", Unknown},

@@ -50,8 +50,11 @@ func (e *evaluation) condition(chain *lvs.Chain, m lvs.Match) answer {
 	if len(values) == 0 && m.Set == "" {
 		complete = false // a condition whose value was not understood
 	}
-	one, ok := e.packet.field(m.Field)
-	if !ok { // the packet has no such field, or the field is not known to this program
+	if m.Field == "ip frag-off" && m.Values == nil { // iptables -f
+		return known(m.Negate)
+	}
+	one, ok := e.packet.concatenation(m.Field)
+	if !ok { // the packet has no such field, or nothing is known about it
 		return one("")
 	}
 	any := no
@@ -76,6 +79,33 @@ func (e *evaluation) elements(chain *lvs.Chain, name string) (elements []string,
 		}
 	}
 	return nil, false
+}
+
+// concatenation finds the comparison for one field, or for several with " . " between them.
+func (p *state) concatenation(name string) (compare comparison, ok bool) {
+	names := strings.Split(name, " . ")
+	if len(names) == 1 {
+		return p.field(name)
+	}
+	parts := make([]comparison, len(names))
+	for i, n := range names {
+		part, ok := p.field(n)
+		if !ok {
+			return part, false
+		}
+		parts[i] = part
+	}
+	return func(value string) answer {
+		values := strings.Split(value, " . ")
+		if len(values) != len(parts) {
+			return perhaps
+		}
+		all := yes
+		for i, v := range values {
+			all = min(all, parts[i](strings.TrimSpace(v)))
+		}
+		return all
+	}, true
 }
 
 // comparison tells whether the packet's field equals a value as nft writes it.
@@ -121,6 +151,17 @@ func (p *state) field(name string) (compare comparison, ok bool) {
 		if p.Protocol != "" && p.Protocol != lvs.TCP {
 			return constant(no), false
 		}
+		if p.Protocol == lvs.TCP && p.State == "new" {
+			return p.flags, true
+		}
+	case "fib daddr type":
+		if p.local {
+			return oneOf("local", "2"), true
+		}
+	case "meta pkttype":
+		if p.local {
+			return oneOf("host", "unicast", "0"), true
+		}
 	case "arp operation", "arp saddr ip", "arp daddr ip":
 		return constant(no), false
 	}
@@ -128,6 +169,21 @@ func (p *state) field(name string) (compare comparison, ok bool) {
 }
 
 func constant(a answer) comparison { return func(string) answer { return a } }
+
+func oneOf(words ...string) comparison {
+	return func(v string) answer { return known(slices.Contains(words, strings.ToLower(v))) }
+}
+
+// flags compares the TCP flags: the packet that opens a connection has SYN alone. A value is one flag, a list that must be all of them, or
+// "these / among those".
+func (p *state) flags(v string) answer {
+	want, among, masked := strings.Cut(strings.ToLower(v), " / ")
+	has := "syn"
+	if masked && !slices.Contains(strings.Split(among, ","), "syn") {
+		has = "none"
+	}
+	return known(want == has)
+}
 
 // device compares interface names, "eth*" and iptables' "eth+" included. Where a hook has no such device the kernel compares with
 // an empty name (nft_meta_store_ifname).
