@@ -15,7 +15,7 @@ import (
 )
 
 // recipeVersion is raised when the code that packs changes what it packs.
-const recipeVersion = 6
+const recipeVersion = 7
 
 type textFile struct {
 	name string

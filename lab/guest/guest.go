@@ -159,9 +159,9 @@ func readManifest(cache, name string) (manifest, bool) {
 // recipeKey changes with everything that decides what is packed.
 func recipeKey() string {
 	h := sha256.New()
-	fmt.Fprintln(h, recipeVersion, kernelPackages, moduleFolders, moduleNames)
+	fmt.Fprintln(h, recipeVersion, kernelPackages, moduleFolders, moduleNames, applets)
 	for _, t := range tools {
-		fmt.Fprintln(h, t.Package, t.Programs)
+		fmt.Fprintln(h, t.Package, t.Programs, t.Links, t.Data)
 	}
 	for _, f := range baseFiles {
 		fmt.Fprintln(h, f.name, f.mode, f.text)

@@ -36,6 +36,7 @@ func fillInitrd(out *os.File, img Image, c Config) error {
 	if err := packFile(w, "init", 0o755, img.Init); err != nil {
 		return err
 	}
+	w.Symlink("/init", Program)
 	for _, f := range c.Files {
 		switch {
 		case f.Mode.IsDir():

@@ -75,5 +75,8 @@ type Cmd struct {
 	Stdout, Stderr io.Writer
 }
 
+// Program is the path in the guest of the executable that is its init, for running commands of ours.
+const Program = "/usr/bin/lvstui"
+
 // Nobody is the user without rights in the guest.
 const Nobody = 65534

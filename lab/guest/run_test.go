@@ -82,7 +82,7 @@ func TestNetworkNamespace(t *testing.T) {
 	script(t, vm, "ip netns add green; ip link add in-green type veth peer name other; ip link set in-green netns green")
 	defer script(t, vm, "ip netns del green")
 	links := run(t, vm, Cmd{Args: []string{"ls", "/sys/class/net"}, NetNS: "green"})
-	if links != "in-green\nlo\n" {
+	if !strings.Contains(links, "in-green\n") || strings.Contains(links, "other\n") {
 		t.Errorf("in the namespace /sys/class/net has %q", links)
 	}
 	if out := script(t, vm, "ls /sys/class/net; stat -L -c %i /proc/1/ns/net /proc/self/ns/net | uniq | wc -l"); strings.Contains(out, "in-green") || !strings.HasSuffix(out, "\n1\n") {

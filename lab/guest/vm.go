@@ -295,12 +295,15 @@ func (vm *VM) Close() error {
 		}
 		vm.kill()
 	})
-	<-vm.exited
 	vm.conn.Close()
 	return err
 }
 
+// kill ends qemu. One that hangs in the kernel, as under a broken KVM, is not waited for.
 func (vm *VM) kill() {
 	_ = vm.cmd.Process.Kill() // fails only when it has ended already
-	<-vm.exited
+	select {
+	case <-vm.exited:
+	case <-time.After(10 * time.Second):
+	}
 }
