@@ -111,7 +111,7 @@ func shareSegment(h *probes.Host, dev string, g *probes.Host, gdev string) bool 
 // pastTheDirector tells whether a client was served on a device by frames that come from where the answers go. Behind a director
 // they come from it and answers go to the router.
 func pastTheDirector(c *probes.Case, vip netip.Addr, dev string) (string, bool) {
-	for _, f := range c.FlowsTo(vip) {
+	for _, f := range c.RecentFlowsTo(vip) {
 		if f.Vantage != lvs.RoleRealServer || f.Outcome != capture.Established && f.Outcome != capture.Closed ||
 			f.SynFrom != f.SynAckTo || f.Stage(lvs.SynAtRealServer).Interface != dev {
 			continue

@@ -28,8 +28,9 @@ func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 			out = append(out, dev)
 		}
 	}
-	for _, f := range c.FlowsTo(vip) {
-		if sight := f.Stage(lvs.SynAtRealServer); sight.State == lvs.Seen && sight.Direction != capture.Out {
+	for _, f := range c.RecentFlowsTo(vip) {
+		// A SYN inside a tunnel is the tunnel's to accept.
+		if sight := f.Stage(lvs.SynAtRealServer); sight.State == lvs.Seen && sight.Direction != capture.Out && f.Forward == "" {
 			add(sight.Interface)
 		}
 	}
@@ -129,6 +130,17 @@ func anotherAnswers(c *probes.Case, vip netip.Addr) bool {
 	return len(c.HoldsOnWire(vip)) == 0 && slices.ContainsFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
 		return h != c.Host && h.Is(lvs.RoleDirector) && len(h.HoldsOnWire(vip)) > 0
 	})
+}
+
+// servedNow tells whether the latest handshake with the VIP that came to an end here was a success: whatever the facts look like,
+// it works.
+func servedNow(c *probes.Case, vip netip.Addr) bool {
+	for _, f := range slices.Backward(c.RecentFlowsTo(vip)) {
+		if f.Outcome != capture.Pending {
+			return f.Outcome == capture.Established || f.Outcome == capture.Closed
+		}
+	}
+	return false
 }
 
 // seenClients are the clients of the VIP that were seen on any of the observed hosts. Directors' and this host's own addresses are left

@@ -103,7 +103,7 @@ func answersVia(c *probes.Case, vip netip.Addr, d *probes.Host, dev string, hit 
 	switch {
 	case onward.Outcome == lvs.OutUnicast:
 		severity = probes.Note
-	case c.Served(vip):
+	case servedNow(c, vip):
 		severity = probes.Note // somehow it works
 	case onward.Outcome == lvs.OutUnknown:
 		certainty = probes.Strong
@@ -113,10 +113,8 @@ func answersVia(c *probes.Case, vip netip.Addr, d *probes.Host, dev string, hit 
 	}
 	if severity == probes.Outage {
 		switch {
-		case assumed && d.Counter("rt_cache.in_martian_src") == 0:
+		case assumed: // clients may have other routes than this one
 			severity, certainty = probes.Hazard, probes.Strong
-		case assumed:
-			certainty = probes.Strong
 		case len(hit) < all:
 			severity = probes.Degraded
 		}
@@ -147,7 +145,7 @@ func answersVia(c *probes.Case, vip netip.Addr, d *probes.Host, dev string, hit 
 // comes of it. In direct routing that MAC is the director's, unless the router was led to this host by its ARP.
 func throughSender(c *probes.Case, vip netip.Addr, a lvs.RouteAnswer) (probes.Finding, bool) {
 	var back *capture.Flow
-	for _, f := range c.FlowsTo(vip) {
+	for _, f := range c.RecentFlowsTo(vip) {
 		if f.Vantage != lvs.RoleRealServer || f.Client.Addr() != a.Dst {
 			continue
 		}

@@ -69,8 +69,10 @@ func rsNoRouteToClient(c *probes.Case, vip netip.Addr) (probes.Finding, bool) {
 	switch {
 	case assumed && noRoutes+reversePath == 0:
 		severity, certainty = probes.Note, probes.Hint // the clients may be of this network
-	case assumed:
-		severity, certainty = probes.Degraded, probes.Strong
+	case assumed && reversePath > 0:
+		severity, certainty = probes.Hazard, probes.Strong
+	case assumed: // a time server that is out of reach counts as well
+		severity, certainty = probes.Hazard, probes.Hint
 	case len(cut) < len(clients):
 		severity = probes.Degraded
 	}

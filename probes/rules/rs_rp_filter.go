@@ -71,7 +71,7 @@ func rsRPFilter(c *probes.Case, vip netip.Addr) []probes.Finding {
 				refused = append(refused, a)
 			}
 		}
-		if len(refused) > 0 && !c.Served(vip) {
+		if len(refused) > 0 && !servedNow(c, vip) {
 			out = append(out, filteredOn(c, vip, dev, refused, len(clients), assumed))
 		}
 	}
@@ -93,10 +93,8 @@ func filteredOn(c *probes.Case, vip netip.Addr, dev string, refused []lvs.RouteA
 	counted := c.Counter("TcpExt.IPReversePathFilter")
 	severity, certainty := probes.Outage, probes.Certain
 	switch {
-	case assumed && counted == 0:
+	case assumed: // the counter proves nothing: where there are two cards something is always dropped
 		severity, certainty = probes.Hazard, probes.Strong
-	case assumed:
-		certainty = probes.Strong
 	case len(refused) < all:
 		severity = probes.Degraded
 	}

@@ -17,7 +17,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.SynAccepted,
 	Roles:     []lvs.Role{lvs.RoleRealServer},
 	Needs:     []lvs.Source{lvs.SourceSockets, lvs.SourceAddresses},
-	DependsOn: []string{"vip-missing-on-rs"},
+	DependsOn: []string{"vip-missing-on-rs", "service-not-in-ipvs"},
 	Explain: probes.Explain{
 		Breaks: `The client's packet reaches the real server with the VIP and the virtual service's port as destination. Direct routing changes
 neither. When no socket listens there, the kernel answers with a RST and the client says "connection refused". It is so when the program is
@@ -62,8 +62,10 @@ func portsNeeded(c *probes.Case) []needed {
 		add(needed{ref.Service.Address, ref.Service.Protocol, ref.Service.Port, ref.Destination.Weight, probes.Evidence{
 			Fact: "who sends packets for it here", Got: fmt.Sprintf("%s, to %s by %s", ref.Director.Name(), ref.Destination.Address, ref.Destination.Forward), Command: "ipvsadm -Ln"}})
 	}
-	for _, f := range c.Flows {
-		if f.Vantage == lvs.RoleRealServer && slices.Contains(servedVIPs(c), f.Virtual.Addr()) && rstSentHere(c.Host, f) {
+	for _, f := range recentFlows(c.Host) {
+		// With a director at hand its table says which ports matter; what else is refused is somebody's scan.
+		vip := f.Virtual.Addr()
+		if f.Vantage == lvs.RoleRealServer && slices.Contains(servedVIPs(c), vip) && !namedByDirector(c, vip) && rstSentHere(c.Host, f) {
 			add(needed{f.Virtual.Addr(), f.Protocol, f.Virtual.Port(), 1, probes.Evidence{
 				Fact: "what happened", Got: fmt.Sprintf("a SYN from %s to %s was answered with a RST from here", f.Client, f.Virtual),
 				Command: fmt.Sprintf("tcpdump -ni any host %s and tcp port %d", f.Virtual.Addr(), f.Virtual.Port())}})
@@ -88,6 +90,9 @@ func notListening(c *probes.Case, n needed) (probes.Finding, bool) {
 		return probes.Finding{}, false
 	}
 	certainty := probes.Certain
+	if !c.Cluster.Named && servedNow(c, n.vip) {
+		certainty = probes.Hint // on other ports clients are served, so this one may be nobody's
+	}
 	switch redirects(c, n) {
 	case matchYes:
 		return probes.Finding{}, false
@@ -96,7 +101,9 @@ func notListening(c *probes.Case, n needed) (probes.Finding, bool) {
 		if c.Snapshot.Netfilter != nil {
 			return probes.Finding{}, false
 		}
-		certainty = probes.Strong
+		if certainty == probes.Certain {
+			certainty = probes.Strong
+		}
 	}
 	severity := probes.Outage
 	if n.weight == 0 {
@@ -134,10 +141,14 @@ func listens(c *probes.Case, n needed) bool {
 	})
 }
 
+// servedOn tells whether the latest connection to the port was taken by this host, by whatever means.
 func servedOn(c *probes.Case, n needed) bool {
-	return slices.ContainsFunc(c.FlowsTo(n.vip), func(f capture.Flow) bool {
-		return f.Virtual.Port() == n.port && f.Protocol == n.protocol && f.Vantage == lvs.RoleRealServer && (f.Outcome == capture.Established || f.Outcome == capture.Closed)
-	})
+	for _, f := range slices.Backward(c.RecentFlowsTo(n.vip)) {
+		if f.Virtual.Port() == n.port && f.Protocol == n.protocol && f.Vantage == lvs.RoleRealServer && f.Outcome != capture.Pending {
+			return f.Outcome == capture.Established || f.Outcome == capture.Closed
+		}
+	}
+	return false
 }
 
 // sameService lists the sockets that have the port, but on the wrong address.

@@ -76,7 +76,7 @@ func vipsNeeded(c *probes.Case) []needed {
 			Fact: "who sends packets for it here", Got: fmt.Sprintf("%s, to %s by %s", ref.Director.Name(), ref.Destination.Address, ref.Destination.Forward),
 			Command: "ipvsadm -Ln"}})
 	}
-	for _, f := range c.Flows {
+	for _, f := range recentFlows(c.Host) {
 		if sight := f.Stage(lvs.SynAtRealServer); f.Vantage == lvs.RoleRealServer && sight.State == lvs.Seen && sight.Direction != capture.Out &&
 			ownMAC(c.Host, sight.DstMAC) && senderIsDirector(c, f) {
 			add(needed{f.Virtual.Addr(), f.Protocol, f.Virtual.Port(), 1, probes.Evidence{
@@ -89,6 +89,19 @@ func vipsNeeded(c *probes.Case) []needed {
 			if !ownsService(c.Host, vip) {
 				add(needed{vip: vip, weight: 1, how: probes.Evidence{Fact: "who says that it serves the VIP", Got: "the operator", Command: "lvstui check --role real-server --vip " + vip.String()}})
 			}
+		}
+	}
+	return out
+}
+
+// recentFlows are the recent flows on the host, whatever address they are for.
+func recentFlows(h *probes.Host) []capture.Flow {
+	var out []capture.Flow
+	seen := map[netip.Addr]bool{}
+	for _, f := range h.Flows {
+		if ip := f.Virtual.Addr(); !seen[ip] {
+			seen[ip] = true
+			out = append(out, h.RecentFlowsTo(ip)...)
 		}
 	}
 	return out
@@ -113,7 +126,7 @@ func vipMissingOnRS(c *probes.Case, n needed) (probes.Finding, bool) {
 	if !known {
 		cannotRoute(c)
 	}
-	if local || !known || c.Served(n.vip) {
+	if local || !known {
 		return probes.Finding{}, false
 	}
 	if accepted, known := acceptedByRule(c, n.vip); accepted || !known {

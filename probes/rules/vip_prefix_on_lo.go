@@ -72,7 +72,7 @@ func vipPrefixOnLo(c *probes.Case, a lvs.Address) probes.Finding {
 // hitByPrefix finds who that this host needs lives in a subnet that lo has made its own. What works for clients in spite of
 // it is a hazard: neighbours that were known before are still reached for a while.
 func hitByPrefix(c *probes.Case, vip netip.Addr, net netip.Prefix) (probes.Severity, probes.Certainty, string) {
-	if c.Served(vip) {
+	if servedNow(c, vip) {
 		return probes.Hazard, probes.Certain, ""
 	}
 	wires := addressedLinks(c.Host)
