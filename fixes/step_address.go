@@ -53,7 +53,7 @@ func (st AddAddress) Command() string {
 		cmd += " broadcast " + st.Broadcast.String()
 	}
 	cmd += " dev " + shellWord(st.Device)
-	if scope := st.scope(); scope != defaultScope(st.Prefix.Addr()) {
+	if scope := st.ScopeName(); scope != defaultScope(st.Prefix.Addr()) {
 		cmd += " scope " + scope
 	}
 	if st.Label != "" && st.Label != st.Device {
@@ -127,7 +127,7 @@ func (st DelAddress) Was(s *lvs.Snapshot) string {
 // Done says that the address is there, with this scope.
 func (st AddAddress) Done(s *lvs.Snapshot) bool {
 	a, ok := addressOn(s, st.Device, st.Prefix)
-	return ok && a.Scope == st.scope()
+	return ok && a.Scope == st.ScopeName()
 }
 
 // Done says that the address is not there. It is not done when the addresses could not be read.
@@ -226,7 +226,8 @@ func proven(s *lvs.Snapshot, st Step, back []Step) ([]Step, error) {
 	return back, nil
 }
 
-func (st AddAddress) scope() string {
+// ScopeName is the scope the address gets: Scope, or what ip(8) chooses when that is empty.
+func (st AddAddress) ScopeName() string {
 	if st.Scope == "" {
 		return defaultScope(st.Prefix.Addr())
 	}
@@ -245,7 +246,7 @@ func defaultScope(ip netip.Addr) string {
 }
 
 func (st AddAddress) address() lvs.Address {
-	a := lvs.Address{Device: st.Device, Prefix: st.Prefix, Scope: st.scope(), Label: st.Label, Peer: st.Peer,
+	a := lvs.Address{Device: st.Device, Prefix: st.Prefix, Scope: st.ScopeName(), Label: st.Label, Peer: st.Peer,
 		Broadcast: st.Broadcast, NoPrefixRoute: st.NoPrefixRoute}
 	if a.Label == "" && st.Prefix.Addr().Is4() {
 		a.Label = st.Device

@@ -122,7 +122,7 @@ func doAddr(w []string) error {
 	if w[0] == "deladdr" {
 		return netlink.AddrDel(l, a)
 	}
-	a.Broadcast = nil
+	a.Broadcast = net.IPv4zero // else the library makes one up
 	return netlink.AddrAdd(l, a)
 }
 

@@ -1,0 +1,176 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"lvstui/fixes"
+	"lvstui/lvs"
+)
+
+// List returns the changes of this network namespace, oldest first. One that is neither applied nor settled is Interrupted: lvstui was
+// killed, or another one is at it just now. Journal files that cannot be read are left out and told in the error.
+func (a *Applier) List(context.Context) ([]fixes.Change, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	j, err := a.openUnlocked()
+	if err != nil {
+		return nil, err
+	}
+	all, err := j.read()
+	out := make([]fixes.Change, 0, len(all))
+	for _, r := range all {
+		out = append(out, r.Change)
+	}
+	return out, err
+}
+
+// Undo takes a change back, the last one that is open when id is empty, and verifies that everything it touched is as it was
+// before. It refuses when somebody else has changed one of these things meanwhile, and says what. Undo of an interrupted
+// change goes back from wherever it stopped; there it leaves alone what somebody else has changed, and Change.Error says so.
+func (a *Applier) Undo(ctx context.Context, id string) (fixes.Change, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	j, err := a.open()
+	if err != nil {
+		return fixes.Change{}, a.explainUndo(err)
+	}
+	defer j.Close()
+	all, err := j.read()
+	if err != nil {
+		return fixes.Change{}, err
+	}
+	r, err := choose(all, id)
+	if err != nil {
+		return fixes.Change{}, err
+	}
+	now, err := a.Look(ctx)
+	if err != nil {
+		return r.Change, fmt.Errorf("look at the host before changing it: %w", err)
+	}
+	if diffs := r.Course.After(now); r.Phase == phaseSettled && len(diffs) > 0 && len(r.Course.Before(now)) > 0 {
+		return r.Change, fmt.Errorf("change %s not taken back: somebody else has changed the host since: %s; to take it back by hand: %s",
+			r.Change.ID, strings.Join(diffs, "; "), strings.Join(r.Change.UndoCommands, " && "))
+	}
+	if err := permitted(r.wayBack(), now); err != nil {
+		return r.Change, a.explainUndo(err)
+	}
+	left, err := a.takeBack(ctx, j, r)
+	if err != nil {
+		return r.Change, fmt.Errorf("change %s not all taken back: %w; try `lvstui undo %s` again", r.Change.ID, a.explainUndo(err), r.Change.ID)
+	}
+	a.reached("back-verified")
+	r.Change.State, r.Phase, r.Change.Error = fixes.Undone, phaseSettled, left
+	if err := j.write(r); err != nil {
+		return r.Change, fmt.Errorf("change %s is taken back, but the journal could not be written: %w", r.Change.ID, err)
+	}
+	a.reached("back-settled")
+	return r.Change, nil
+}
+
+func choose(all []*record, id string) (*record, error) {
+	for _, r := range slices.Backward(all) {
+		if id == "" && r.Change.Open() || id != "" && r.Change.ID == id {
+			if !r.Change.Open() {
+				return nil, fmt.Errorf("change %s is %s: there is nothing to take back", id, r.Change.State)
+			}
+			return r, nil
+		}
+	}
+	if id == "" {
+		return nil, errors.New("there is no change to take back in this network namespace")
+	}
+	return nil, fmt.Errorf("there is no change %s in this network namespace; see `lvstui undo --list`", id)
+}
+
+// takeBack undoes the steps that were begun, last first, and verifies. Sub-steps that are as they should be are passed over, so it can
+// start again from anywhere: each step's way back ends where the step began, wherever in it one starts. What somebody
+// else has set meanwhile is left alone, and said in left.
+func (a *Applier) takeBack(ctx context.Context, j *journal, r *record) (left string, err error) {
+	r.Phase, r.Change.State = phaseUndoing, fixes.Interrupted
+	if err := j.write(r); err != nil {
+		return "", err
+	}
+	a.reached("back-planned")
+	k, err := openKernel(r.Change.NetNS)
+	if err != nil {
+		return "", err
+	}
+	defer k.Close()
+	now, err := a.Look(ctx)
+	if err != nil {
+		return "", fmt.Errorf("look at the host before taking back: %w", err)
+	}
+	foreign := r.Course.Foreign(now)
+	for i := range slices.Backward(r.Steps) {
+		if now, err = a.takeBackStep(ctx, j, r, &r.Steps[i], k, now, foreign); err != nil {
+			return "", err
+		}
+	}
+	if now, err = a.Look(ctx); err != nil {
+		return "", fmt.Errorf("look at the host after taking back: %w", err)
+	}
+	// Only what was taken back here has to be as it was.
+	var wrong, others []string
+	for _, diff := range r.Course.Before(now) {
+		returned := func(e entry) bool {
+			return e.State == stepBack && slices.ContainsFunc(e.undo, func(st fixes.Step) bool {
+				return strings.HasPrefix(diff, fixes.Fact(st)+" is ") && !slices.Contains(foreign, fixes.Fact(st))
+			})
+		}
+		if slices.ContainsFunc(r.Steps, returned) {
+			wrong = append(wrong, diff)
+		} else {
+			others = append(others, diff)
+		}
+	}
+	if len(wrong) > 0 {
+		return "", fmt.Errorf("the host is not as it was: %s", strings.Join(wrong, "; "))
+	}
+	if len(others) > 0 {
+		left = "left alone, because somebody else has changed it: " + strings.Join(others, "; ")
+	}
+	return left, nil
+}
+
+func (a *Applier) takeBackStep(ctx context.Context, j *journal, r *record, e *entry, k *kernel, now *lvs.Snapshot, foreign []string) (*lvs.Snapshot, error) {
+	if e.State == stepPlanned || e.State == stepBack || e.State == stepBegun && !e.step.Done(now) {
+		return now, nil // never done, or done and taken back
+	}
+	e.State = stepReturning
+	if err := j.write(r); err != nil {
+		return nil, err
+	}
+	for _, st := range e.undo {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if st.Done(now) || slices.Contains(foreign, fixes.Fact(st)) {
+			continue
+		}
+		a.reached("back-begun")
+		if err := k.do(st); err != nil {
+			return nil, fmt.Errorf("%s: %w", st.Command(), err)
+		}
+		a.reached("back-moved")
+		after, err := st.Simulate(now)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", st.Command(), err)
+		}
+		now = after
+	}
+	e.State = stepBack
+	return now, j.write(r)
+}
+
+func (a *Applier) explainUndo(err error) error {
+	var lack *lackError
+	if errors.As(err, &lack) {
+		return fmt.Errorf("%w; run: sudo lvstui undo", err)
+	}
+	return err
+}
