@@ -112,7 +112,7 @@ func refusedPorts(c *probes.Case) []asked {
 // refusedHere says that the director's own stack answered the SYN with a RST.
 func refusedHere(f capture.Flow) bool {
 	past, _ := got(f, lvs.SynForwarded)
-	return f.Vantage == lvs.RoleDirector && f.Outcome == capture.Refused && !past && f.RST != nil && !f.RST.FromClient && f.RST.Direction != capture.In
+	return f.Vantage == lvs.RoleDirector && f.Outcome == capture.Refused && !past && f.RST != nil && f.RST.From == f.Virtual.Addr() && f.RST.Direction != capture.In
 }
 
 func hasService(c *probes.Case, protocol lvs.Protocol, virtual netip.AddrPort) bool {

@@ -76,7 +76,7 @@ func portsNeeded(c *probes.Case) []needed {
 
 // rstSentHere says that this host answered the SYN with a RST.
 func rstSentHere(h *probes.Host, f capture.Flow) bool {
-	return f.Outcome == capture.Refused && f.RST != nil && !f.RST.FromClient && f.RST.Direction == capture.Out && ownMAC(h, f.RST.SrcMAC)
+	return f.Outcome == capture.Refused && f.RST != nil && f.RST.From == f.Virtual.Addr() && f.RST.Direction == capture.Out && ownMAC(h, f.RST.SrcMAC)
 }
 
 func notListening(c *probes.Case, n needed) (probes.Finding, bool) {
