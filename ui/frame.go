@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"lvstui/lvs"
@@ -38,11 +39,11 @@ func (m *root) content() string {
 // header: who and how we listen; the verdict; the tabs.
 func (m *root) header() []kit.Line {
 	h := m.hosts[m.cur]
-	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, h.host.Name()))
+	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, kit.Fit(h.host.Name(), 40)))
 	verdict := kit.L(kit.T(" "), kit.S(theme.Dim, "… looking at "+h.host.Name()))
 	var right kit.Line
 	if h.facts != nil {
-		left.Spans = append(left.Spans, kit.T(" · "+rolesWords(h.facts.Report.Roles)), kit.T("   "+vipWords(*h.facts)))
+		left.Spans = append(left.Spans, kit.T(" · "+placeWords(*h.facts)), kit.T("   "+vipWords(*h.facts)))
 		role := screens.VerdictRole(h.facts.Report.Verdict)
 		verdict = kit.L(kit.T(" "), kit.S(role, screens.Glyph(role)+" "+string(h.facts.Report.Verdict)), kit.S(theme.Plain, ": "+h.facts.Report.Summary))
 		right = captureLine(h.facts.Capture, m.width/2)
@@ -64,6 +65,14 @@ func pauseWords(n int) string {
 		return "paused, 1 new flow"
 	}
 	return fmt.Sprintf("paused, %d new flows", n)
+}
+
+// placeWords is what the host is; of a capture from a file, where it was taken.
+func placeWords(f Facts) string {
+	if len(f.Report.Roles) == 0 && len(f.Flows) > 0 && f.Flows[0].Vantage != "" {
+		return "seen from the " + strings.ReplaceAll(string(f.Flows[0].Vantage), "-", " ")
+	}
+	return rolesWords(f.Report.Roles)
 }
 
 func rolesWords(roles []lvs.Role) string {
@@ -115,7 +124,7 @@ func captureLine(c Capture, width int) kit.Line {
 		}
 		return kit.L(kit.S(theme.OK, "● live "), kit.T(names), drops)
 	case screens.CaptureFile:
-		return kit.L(kit.S(theme.Accent, "○ file "), kit.T(kit.Fit(c.Name, width-20)), drops)
+		return kit.L(kit.S(theme.Accent, "○ file "), kit.T(kit.Fit(path.Base(c.Name), 24)), drops)
 	case screens.CaptureFailed:
 		if width < 55 { // Flows says why
 			return kit.L(kit.S(theme.Bad, "✗ no capture "))

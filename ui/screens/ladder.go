@@ -137,7 +137,7 @@ func (s *Ladder) ending(width int) []kit.Line {
 		out = append(out, kit.Text(theme.Dim, fmt.Sprintf("%d later packets are not kept.", f.EventsDropped)))
 	}
 	if len(f.Suspects) > 0 {
-		out = append(out, kit.Item(kit.S(theme.Title, "Suspects: "), theme.Plain, strings.Join(f.Suspects, ", "), width)...)
+		out = append(out, kit.Item(kit.S(theme.Title, "Suspects: "), theme.Plain, few(f.Suspects, 6), width)...)
 	}
 	return append(out, kit.Line{})
 }
@@ -220,16 +220,19 @@ func (s *Ladder) stages(width int) []kit.Line {
 		l := kit.L(mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
 		if sight.State == lvs.Seen && !sight.Time.IsZero() {
 			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
-				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), s.arrow(sight.SrcMAC, sight.DstMAC)), "  ")))
+				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), arrow(sight.SrcMAC, sight.DstMAC, width < 104)), "  ")))
 		}
 		out = append(out, l.Fit(width))
 	}
 	return out
 }
 
-func (s *Ladder) arrow(src, dst capture.MAC) string {
-	if src == (capture.MAC{}) && dst == (capture.MAC{}) {
+func arrow(src, dst capture.MAC, short bool) string {
+	switch {
+	case src == (capture.MAC{}) || dst == (capture.MAC{}):
 		return ""
+	case short:
+		return "…:" + src.String()[9:] + " → …:" + dst.String()[9:]
 	}
 	return src.String() + " → " + dst.String()
 }

@@ -68,11 +68,40 @@ func (p *Path) seeOther(s lvs.Stage, width int) []kit.Line {
 			names = append(names, StageTitle(st))
 		}
 	}
-	text := "No cause was found on this host: look on the others (h)."
 	if len(names) > 0 {
-		text = "What was found is listed at: " + strings.Join(names, ", ") + "."
+		text := "What was found is listed at: " + strings.Join(names, ", ") + "."
+		return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, text, width)...)
 	}
-	return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, text, width)...)
+	out := []kit.Line{{}}
+	if suspects := flowSuspects(p.facts); len(suspects) > 0 {
+		out = append(out, kit.Text(theme.Title, "The flows point to one of these"))
+		out = append(out, kit.Paragraph(theme.Plain, few(suspects, 8), width)...)
+	}
+	return append(out, kit.Paragraph(theme.Plain, "No cause is known from here: look on the other hosts (h).", width)...)
+}
+
+// flowSuspects are the suspects of the flows that stalled, most frequent first.
+func flowSuspects(f Facts) []string {
+	count := map[string]int{}
+	var out []string
+	for i := range f.Flows {
+		for _, id := range f.Flows[i].Suspects {
+			if count[id] == 0 {
+				out = append(out, id)
+			}
+			count[id]++
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return count[b] - count[a] })
+	return out
+}
+
+// few joins the first n names and says how many there are besides.
+func few(names []string, n int) string {
+	if len(names) <= n {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
 func suspectsWord(at []*probes.Finding) string {
@@ -162,7 +191,7 @@ func (p *Path) nothingHere(width int) []kit.Line {
 		return nil
 	case p.facts.Report.Verdict == probes.VerdictOK:
 		return append([]kit.Line{{}}, kit.Paragraph(theme.OK, "Nothing on this host needs fixing.", width)...)
-	case p.facts.Report.Verdict == probes.VerdictUnknown:
+	case p.facts.Report.Verdict == probes.VerdictUnknown, len(p.facts.Report.Findings) == 0:
 		return nil
 	case len(elsewhere) > 0:
 		return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, "Nothing on this host needs fixing; it is to be done on "+
