@@ -94,6 +94,21 @@ func (a *arpTable) note(target netip.Addr, role arpRole, p *Packet) {
 	}
 }
 
+// answerers is the number of distinct MACs that gave the address as theirs.
+func (a *arpTable) answerers(addr netip.Addr) int {
+	roles := a.targets[addr]
+	if roles == nil {
+		return 0
+	}
+	n := 0
+	for i, h := range roles[arpAnswered] {
+		if !slices.ContainsFunc(roles[arpAnswered][:i], func(o arpHost) bool { return o.mac == h.mac }) {
+			n++
+		}
+	}
+	return n
+}
+
 // ARP lists what was seen of ARP for the VIPs: the configured ones, or those that connections were made to.
 // It is sorted by address.
 func (t *Tracker) ARP() []ARPSighting {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"runtime"
 	"strconv"
 	"testing"
 )
@@ -64,6 +65,33 @@ func BenchmarkNewFlows(b *testing.B) {
 		p.Seq = n
 		p.Time++
 		tr.Add(&p)
+	}
+}
+
+// BenchmarkMillionFlows tells the memory that a million flows leave behind.
+func BenchmarkMillionFlows(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		tr := NewTracker(Config{})
+		list := articlePackets()
+		for n := range uint32(1_000_000) {
+			client := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+			for i := range 3 {
+				p := list[i]
+				if p.Src == articleClient.Addr() {
+					p.Src = client
+				} else {
+					p.Dst = client
+				}
+				tr.Add(&p)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
+		runtime.KeepAlive(tr)
 	}
 }
 

@@ -177,7 +177,7 @@ func FuzzDecode(f *testing.F) {
 		if err == nil && p.Kind == TCP && (!p.Src.IsValid() || !p.Dst.IsValid() || p.PayloadLen < 0) {
 			t.Errorf("%+v", p)
 		}
-		tr := NewTracker(Config{})
+		tr := NewTracker(Config{MaxFlows: 2})
 		tr.Add(&p)
 		tr.Flows()
 	})

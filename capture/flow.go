@@ -79,8 +79,9 @@ type StageSight struct {
 // from a real server or a firewall on the way.
 type Reject struct {
 	Time       time.Time  `json:"time"`
-	FromClient bool       `json:"from_client,omitempty"`
-	From       netip.Addr `json:"from"` // source address of the packet
+	FromClient bool       `json:"from_client,omitempty"` // of a RST: the client sent it
+	AboutReply bool       `json:"about_reply,omitempty"` // of an ICMP error: it quotes a packet of the VIP
+	From       netip.Addr `json:"from"`                  // source address of the packet
 	SrcMAC     MAC        `json:"src_mac,omitzero"`
 	DstMAC     MAC        `json:"dst_mac,omitzero"`
 	Interface  string     `json:"interface,omitempty"`

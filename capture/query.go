@@ -92,7 +92,7 @@ func (t *Tracker) flow(r *record, withEvents bool) Flow {
 	if (f.Outcome == Stalled || f.Outcome == Refused) && j.due < numStages {
 		f.StalledAt = lvs.Stages[j.due]
 	}
-	f.Suspects = Suspects(&f, clueOf(&j))
+	f.Suspects = Suspects(&f, t.clues(&j))
 	if withEvents {
 		f.Events = t.eventsOf(r, &j.view)
 	}
@@ -138,7 +138,7 @@ func (t *Tracker) addRejects(f *Flow, r *record) {
 	}
 	if r.icmp.at.set {
 		f.ICMP = t.reject(&r.icmp.at)
-		f.ICMP.FromClient = r.icmp.fromClient
+		f.ICMP.AboutReply = r.icmp.aboutReply
 		f.ICMP.From = netip.AddrFrom16(r.icmp.from).Unmap()
 		f.ICMP.Type, f.ICMP.Code = r.icmp.typ, r.icmp.code
 	}

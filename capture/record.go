@@ -107,7 +107,7 @@ type rejectRec struct {
 	at         sighting
 	from       [16]byte
 	typ, code  uint8
-	fromClient bool
+	aboutReply bool
 }
 
 // record is one flow as the tracker remembers it: bare observations. What they mean for the stages is

@@ -25,6 +25,7 @@ const (
 // judgement is what a record says about the stages.
 type judgement struct {
 	view
+	partial bool // frames that leave may not be captured
 	seen    [numStages]*sighting
 	top     int // the furthest stage that is proved
 	due     int // the stage to be missing if the flow is stalled or refused; numStages: nothing is due
@@ -36,6 +37,7 @@ type judgement struct {
 // judge reads r at the time now. It changes nothing.
 func (t *Tracker) judge(r *record, now int64) judgement {
 	j := judgement{view: t.view(r), top: -1, due: numStages}
+	j.partial = t.cfg.Partial || j.oneLeg
 	switch j.vantage {
 	case lvs.RoleClient:
 		j.asClient()
@@ -113,13 +115,17 @@ func (j *judgement) asDirector() {
 	} else {
 		j.see(iEstablished, j.out(clsACK))
 	}
-	j.done = j.seen[iEstablished] != nil
+	j.done = j.seen[iEstablished] != nil || j.partial && j.in(clsACK).set
 	if j.sentBack() {
 		j.expect(iSynScheduled, false)
 	}
-	j.expect(iSynForwarded, j.out(clsSYN).set)
+	if !j.partial || j.r.has(refusedByICMP) {
+		j.expect(iSynForwarded, j.out(clsSYN).set)
+	}
 	j.expect(iAckAtDirector, j.in(clsACK).set)
-	j.expect(iEstablished, j.out(clsACK).set)
+	if !j.partial {
+		j.expect(iEstablished, j.out(clsACK).set)
+	}
 }
 
 // sentBack is true if the director itself turned the SYN away: a RST of its own stack or an ICMP error that
@@ -149,6 +155,10 @@ func (j *judgement) asRouter() {
 		j.prove(iSynAckAtClient)
 	}
 	j.done = ackOut.set || reply.set
+	if j.partial {
+		j.done = j.done || ackIn.set
+		return // every packet may pass by a leg that is not captured
+	}
 	j.expect(iVIPResolved, j.out(clsSYN).set)
 	j.expect(iSynAckSent, j.in(clsSYNACK).set)
 	j.expect(iSynAckAtClient, j.out(clsSYNACK).set)

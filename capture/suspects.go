@@ -21,7 +21,8 @@ const (
 	AnsweredByAnother                  // ARP: more than one MAC answers for the VIP
 )
 
-func clueOf(j *judgement) Clue {
+// clues reads from the frames and from ARP what narrows the suspects.
+func (t *Tracker) clues(j *judgement) Clue {
 	var c Clue
 	r := j.r
 	set := func(clue Clue, when bool) {
@@ -45,6 +46,8 @@ func clueOf(j *judgement) Clue {
 	set(ForwardedOn, j.vantage == lvs.RoleRealServer && in.set && out.set)
 	reply := j.out(clsSYNACK)
 	set(ReplyToSynSender, reply.set && in.set && in.src != (MAC{}) && reply.dst == in.src)
+	set(ReplyOnLoopback, reply.set && t.names[reply.ifindex] == "lo")
+	set(AnsweredByAnother, t.arp.answerers(r.virtual().Addr()) > 1)
 	set(ReplyAtDirector, j.vantage == lvs.RoleDirector && j.in(clsSYNACK).set)
 	return c
 }
@@ -52,14 +55,16 @@ func clueOf(j *judgement) Clue {
 // decoderRow is one row of the handshake-stage decoder: at this vantage and stage, with at least these clues,
 // these are the likely failures.
 type decoderRow struct {
-	vantage  lvs.Vantage
-	stage    lvs.Stage
+	vantage  lvs.Vantage // "": any
+	stage    lvs.Stage   // "": any
 	clues    Clue
 	suspects []string
 }
 
 // decoder holds the rows, most telling first. All rows that match count, in their order.
 var decoder = []decoderRow{
+	{"", "", AnsweredByAnother, []string{"rs-answers-arp", "vrrp-split-brain", "duplicate-vip", "proxy-arp-steals-vip"}},
+
 	{lvs.RoleDirector, lvs.SynScheduled, RSTOut, []string{"service-not-in-ipvs", "non-syn-no-entry-after-failover", "wrong-netns", "fwmark-no-local-route"}},
 	{lvs.RoleDirector, lvs.SynScheduled, ICMPNoService, []string{"no-available-dest", "overload-threshold"}},
 	{lvs.RoleDirector, lvs.SynScheduled, ICMPProhibited, []string{"director-input-firewall"}},
@@ -90,7 +95,6 @@ var decoder = []decoderRow{
 		"vip-on-lo-director-arp-ignore", "director-rp-filter-kills-arp"}},
 	{lvs.RoleRouter, lvs.VIPResolved, 0, []string{"no-route-to-vip-on-router", "vip-not-on-director", "director-arp-ignore-2",
 		"director-rp-filter-kills-arp", "vip-on-lo-director-arp-ignore", "stateful-firewall-asymmetric"}},
-	{lvs.RoleRouter, lvs.SynAckSent, AnsweredByAnother, []string{"rs-answers-arp", "vrrp-split-brain", "duplicate-vip", "proxy-arp-steals-vip"}},
 	{lvs.RoleRouter, lvs.SynAckSent, RSTIn, []string{"service-not-in-ipvs", "service-not-listening-on-vip", "port-mismatch"}},
 	{lvs.RoleRouter, lvs.SynAckSent, ICMPNoService, []string{"no-available-dest"}},
 	{lvs.RoleRouter, lvs.SynAckSent, ICMPUnreachable, []string{"rs-neigh-failed"}},
@@ -119,7 +123,7 @@ func Suspects(f *Flow, clues Clue) []string {
 	var list []string
 	for _, row := range decoder {
 		switch {
-		case row.vantage != f.Vantage, row.stage != "" && row.stage != f.StalledAt, clues&row.clues != row.clues:
+		case row.vantage != "" && row.vantage != f.Vantage, row.stage != "" && row.stage != f.StalledAt, clues&row.clues != row.clues:
 			continue
 		case row.clues == 0 && len(list) > 0 && clues&decisive != 0:
 			continue

@@ -17,6 +17,7 @@ type Config struct {
 	LocalAddrs []netip.Addr // addresses of the capturing host, if known
 	LocalMACs  []MAC        // its interfaces' MACs: they give files without directions their directions
 	Interfaces map[int32]string
+	Partial    bool          // not all interfaces of a forwarding host are captured: what is not seen to leave may have left
 	MaxFlows   int           // flows remembered; the oldest finished one makes room. 0: 16384
 	MaxEvents  int           // frames remembered of each flow. 0: 64, below 0: none
 	StallAfter time.Duration // without progress for so long, what is due is missing. 0: 3 s
@@ -291,12 +292,16 @@ func (t *Tracker) addICMP(p *Packet) {
 		return
 	}
 	r.last = max(r.last, p.Time)
-	r.icmp = rejectRec{from: p.Src.As16(), typ: q.Type, code: q.Code, fromClient: !aboutClient}
+	r.icmp = rejectRec{from: p.Src.As16(), typ: q.Type, code: q.Code, aboutReply: !aboutClient}
 	r.icmp.at.take(p)
 	if aboutClient && !r.answered() && fatalICMP(p.Proto, q.Type, q.Code) {
 		r.flags |= refusedByICMP
 	}
-	t.appendEvent(r, p, toClient, 0)
+	way := toClient
+	if !aboutClient {
+		way = toVirtual
+	}
+	t.appendEvent(r, p, way, 0)
 }
 
 // fatalICMP is true for the errors that make connect(2) give up while the SYN is unanswered

@@ -115,11 +115,13 @@ func TestDecoder(t *testing.T) {
 			Stalled, lvs.SynSent, lvs.VIPResolved, "no-route-to-vip-on-router"},
 		{"fragmentation needed refuses nothing", lvs.RoleClient, []Packet{syn(cliOut), icmpAbout(In, "192.168.10.1", ms, 3, 4)}, 0,
 			Pending, lvs.SynSent, "", ""},
+		{"SYN-ACK on lo", lvs.RoleRealServer, []Packet{syn(rsIn), at(hop{Out, 1, MAC{}, MAC{}, 64}, toClient, ms, SYN|ACK, 0)}, 4 * time.Second,
+			Stalled, lvs.SynAckSent, lvs.SynAckAtClient, "vip-prefix-on-lo"},
 		{"RST after the handshake", lvs.RoleClient, []Packet{syn(cliOut), at(cliIn, toClient, ms, SYN|ACK, 0), at(cliOut, toVirtual, 2*ms, ACK, 0),
 			at(cliIn, toClient, 3*ms, RST, 0)}, 0, Reset, lvs.SynAckAtClient, "", ""},
 	}
 	for _, c := range cases {
-		tr := NewTracker(Config{Vantage: c.vantage})
+		tr := NewTracker(Config{Vantage: c.vantage, Interfaces: map[int32]string{1: "lo", 2: "eth0"}})
 		feed(tr, c.packets)
 		tr.Advance(tr.Now().Add(c.wait))
 		flows := tr.Flows()
@@ -316,6 +318,43 @@ func TestARP(t *testing.T) {
 	}
 	if got := s.Answerers(); !reflect.DeepEqual(got, []MAC{directorMAC, serverMAC}) {
 		t.Errorf("answered by %v", got)
+	}
+}
+
+// TestTwoAnswerARP: whatever the stage, two answers for the VIP are the first suspect.
+func TestTwoAnswerARP(t *testing.T) {
+	tr := NewTracker(Config{})
+	feed(tr, seen(lvs.RoleDirector, synOnly()))
+	for _, mac := range []MAC{directorMAC, serverMAC} {
+		tr.Add(&Packet{Kind: ARP, Src: articleVirtual.Addr(), Dst: netip.MustParseAddr("172.16.0.1"), ARP: ARPFields{Op: 2, SenderMAC: mac}})
+	}
+	if f := tr.Flows()[0]; f.Suspects[0] != "rs-answers-arp" {
+		t.Errorf("suspects %v", f.Suspects)
+	}
+}
+
+// TestPartial: with one of its two interfaces captured, a director's silence on the other proves nothing.
+func TestPartial(t *testing.T) {
+	onlyIn := func(list []Packet) []Packet {
+		return slices.DeleteFunc(list, func(p Packet) bool { return p.Dir == Out })
+	}
+	stalled := onlyIn(seen(lvs.RoleDirector, synOnly()))
+	if f := oneFlow(t, Config{Vantage: lvs.RoleDirector}, stalled); f.StalledAt != lvs.SynForwarded {
+		t.Errorf("all interfaces: %+v", f)
+	}
+	if f := oneFlow(t, Config{Vantage: lvs.RoleDirector, Partial: true}, stalled); f.Outcome != Stalled || f.StalledAt != lvs.AckAtDirector ||
+		f.Stage(lvs.SynForwarded).State != lvs.Unobservable && f.Stage(lvs.SynForwarded).State != lvs.Pending {
+		t.Errorf("one interface: %+v", f)
+	}
+	healthy := onlyIn(seen(lvs.RoleDirector, articlePackets()[:7]))
+	if f := oneFlow(t, Config{Vantage: lvs.RoleDirector, Partial: true}, healthy); f.Outcome != Established || f.Reached != lvs.Established {
+		t.Errorf("one interface, healthy: %+v", f)
+	}
+	for i := range stalled { // a file of that interface, without directions
+		stalled[i].Dir = Unknown
+	}
+	if f := oneFlow(t, Config{}, stalled); f.Vantage != lvs.RoleDirector || f.StalledAt != lvs.AckAtDirector {
+		t.Errorf("a file of one interface: %+v", f)
 	}
 }
 

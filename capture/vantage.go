@@ -35,6 +35,12 @@ func (v *view) direction(toVIP, forwarded bool) Direction {
 		return Unknown // one leg of it: what came in there also went out elsewhere, or the reverse
 	case v.vantage == lvs.RoleClient && toVIP, v.vantage == lvs.RoleRealServer && !toVIP:
 		return Out
+	case v.vantage == lvs.RoleDirector && !toVIP:
+		// What a director sees of the VIP's side it sends itself, unless real servers send it their replies.
+		own, from := v.r.lanes[toVirtual][slotIn].dst, v.r.lanes[toClient][slotIn].src
+		if own == from || own == (MAC{}) || from == (MAC{}) {
+			return Out
+		}
 	}
 	return In
 }
