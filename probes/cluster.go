@@ -62,8 +62,19 @@ func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
 		if h.Snapshot.IPVS == nil {
 			continue
 		}
+		marked := false
 		for _, v := range h.Snapshot.IPVS.Services {
 			add(v.Address)
+			if v.FWMark != 0 {
+				marked = true
+			}
+		}
+		if marked { // its services have no address: what it forwards tells
+			for _, f := range h.Flows {
+				if f.Vantage == lvs.RoleDirector && f.Stage(lvs.SynForwarded).State == lvs.Seen {
+					add(f.Virtual.Addr())
+				}
+			}
 		}
 	}
 	named = len(vips) > 0
@@ -125,7 +136,11 @@ func isRealServer(c *Cluster, h *Host, director bool) bool {
 		return false
 	}
 	for _, vip := range c.VIPs {
-		if h.Has(vip) && !anotherHoldsServiceOn(c, h, vip) {
+		held := h.Has(vip)
+		if !held && c.Named {
+			held, _ = h.RoutedLocal(vip) // a local route without an address will do
+		}
+		if held && !anotherHoldsServiceOn(c, h, vip) {
 			return true
 		}
 		for _, f := range h.Flows {
