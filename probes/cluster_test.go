@@ -99,6 +99,18 @@ func TestClusterVIPs(t *testing.T) {
 	}
 }
 
+// A service by mark has no address, so what such a director forwards tells the VIP. Its own connections do not.
+func TestVIPOfMark(t *testing.T) {
+	s := director(lvs.Service{FWMark: 7, Scheduler: "rr", Destinations: []lvs.Destination{{Address: netip.MustParseAddr("192.168.10.11"), Forward: lvs.Gate, Weight: 1}}})
+	flows := d(served[lvs.RoleDirector], 4, 0)
+	ssh := flow(9, lvs.RoleDirector, capture.Established, stages{lvs.SynAtDirector: lvs.Seen, lvs.Established: lvs.Seen})
+	ssh.Virtual = mustAddrPort("192.168.10.2:22")
+	r := Diagnose(nil, []Observation{{Snapshot: s, Flows: append(flows, ssh)}}, Options{})
+	if p := statusOf(r, lvs.SynForwarded); p.Status != lvs.StageOK || p.Due != 4 {
+		t.Errorf("%s is %s, %d of %d", p.Stage, p.Status, p.Reached, p.Due)
+	}
+}
+
 func TestHolders(t *testing.T) {
 	d, rs := director(), realServer("rs1", "192.168.10.11")
 	c := assemble([]Observation{{Snapshot: d}, {Snapshot: rs}}, Options{})
