@@ -39,6 +39,8 @@ func xtMatch(name string, rev uint32, info []byte) (matches []lvs.Match, text st
 			return nil, ""
 		}
 		return texts([]lvs.Match{{Field: field, Negate: info[3]&1 != 0, Values: []string{itoa(info[0])}}})
+	case name == "addrtype" && rev == 1 && len(info) >= 8:
+		return texts(xtAddrType(info))
 	case name == "iprange" && rev == 1 && len(info) >= 65:
 		return texts(xtRange(info))
 	}
@@ -208,6 +210,29 @@ func xtNATTarget(name string, rev uint32, info []byte) string {
 	}
 	if flags&unix.NF_NAT_RANGE_PROTO_SPECIFIED != 0 {
 		out += ":" + strconv.Itoa(int(port))
+	}
+	return out
+}
+
+// xtAddrType reads struct xt_addrtype_info_v1: sets of route types for source and destination, one bit for each RTN_ number. One that
+// asks of a single interface has no values: the answer depends on more than the address.
+func xtAddrType(info []byte) []lvs.Match {
+	const limited = 4 | 8
+	types := []string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"}
+	flags := getU32(info[4:])
+	var out []lvs.Match
+	for i, field := range []string{"fib saddr type", "fib daddr type"} {
+		set := getU16(info[2*i:])
+		if set == 0 {
+			continue
+		}
+		m := lvs.Match{Field: field, Negate: flags&(1<<i) != 0}
+		for bit, name := range types {
+			if set&(1<<bit) != 0 && flags&limited == 0 {
+				m.Values = append(m.Values, name)
+			}
+		}
+		out = append(out, m)
 	}
 	return out
 }
