@@ -201,7 +201,9 @@ func TestTerminalSizeAndResize(t *testing.T) {
 	sizes := make(chan Winsize, 1)
 	r, w := io.Pipe()
 	var out bytes.Buffer
+	all := make(chan struct{})
 	go func() {
+		defer close(all)
 		// The first line proves that the trap is set; then the size changes.
 		io.CopyN(&out, r, int64(len("24 80\r\n")))
 		sizes <- Winsize{Rows: 50, Cols: 132}
@@ -214,6 +216,7 @@ func TestTerminalSizeAndResize(t *testing.T) {
 		Stdout: w,
 	})
 	w.Close()
+	<-all
 	if exit != 3 || err != nil {
 		t.Fatalf("exit %d, %v: %q", exit, err, &out)
 	}
