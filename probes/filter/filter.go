@@ -123,8 +123,9 @@ type evaluation struct {
 	nf     *lvs.Netfilter
 	packet state
 	budget int // rules left to look at: a hostile file may hold chains that multiply
-	// ends are the ways that do not lead to the socket: the packet was stopped or lost sight of. The first is the one to name.
+	// ends are the ways that do not lead to the socket: the packet was stopped or lost sight of. last is the last of them.
 	ends []Decision
+	last Decision
 }
 
 // state is a Packet with where it is and what rules made of it on the way.
@@ -157,13 +158,12 @@ func (e *evaluation) verdict(arrives bool) Decision {
 	if len(e.ends) == 0 {
 		return Decision{Verdict: Accept}
 	}
-	d := e.ends[0]
 	for _, end := range e.ends {
 		if arrives || !end.Blocked() {
-			d.Verdict = Unknown
+			return Decision{Unknown, e.ends[0].Chain, e.ends[0].Rule}
 		}
 	}
-	return d
+	return e.last // earlier ones may not have held; this one stops what is left
 }
 
 // hook sends the packet through the base chains of a hook and tells whether it may get past them.
@@ -223,7 +223,8 @@ func (e *evaluation) base(chain *lvs.Chain) bool {
 }
 
 func (e *evaluation) stop(d Decision) {
-	// The first names the cause; of the others only the verdicts count, and those repeat.
+	e.last = d
+	// Of those between the first and the last only the verdicts count, and those repeat.
 	if len(e.ends) < 64 || d.Verdict == Unknown && len(e.ends) < 128 {
 		e.ends = append(e.ends, d)
 	}

@@ -137,7 +137,7 @@ func TestBeforeIPVS(t *testing.T) {
 		{"opaque accept before accept", []lvs.Chain{base("inet", "input", 0, "drop", opaque("accept"), rule("accept"))}, nil, Accept, ""},
 		{"opaque accept before drop", []lvs.Chain{base("inet", "input", 0, "drop", opaque("accept"))}, nil, Unknown, "policy drop"},
 		{"opaque return before drop", []lvs.Chain{base("inet", "input", 0, "accept", opaque("return"), rule("drop"))}, nil, Unknown, "drop"},
-		{"two opaque ways, both drop", []lvs.Chain{base("inet", "input", 0, "drop", opaque("drop"))}, nil, Drop, ""},
+		{"two opaque ways, both drop", []lvs.Chain{base("inet", "input", 0, "drop", opaque("drop"))}, nil, Drop, "policy drop"},
 		{"opaque without verdict", []lvs.Chain{base("inet", "input", 0, "", opaque(""))}, nil, Unknown, ""},
 		{"only counts", []lvs.Chain{base("inet", "input", 0, "", rule(""))}, nil, Accept, ""},
 		{"drop before anything opaque", []lvs.Chain{base("inet", "input", 0, "", drop80, opaque("accept"))}, nil, Drop, ""},

@@ -120,15 +120,19 @@ func filtered(c *probes.Case, v lvs.Service) (d filter.Decision, certainty probe
 	return d, certainty, true
 }
 
-// forSeenClients is what becomes of the clients that somebody saw. They are let through when one is, and stopped when all are and
-// their flows show it.
+// forSeenClients is what becomes of the clients that somebody saw, or of the assumed one. They are let through when one is, and stopped when
+// all are and their flows show it.
 func forSeenClients(c *probes.Case, v lvs.Service, p filter.Packet) filter.Decision {
 	decision := filter.Decision{Verdict: filter.Unknown}
-	for _, client := range c.SeenClients(v.Address) {
+	clients, assumed := c.ClientsOf(v.Address)
+	for _, client := range clients {
 		p.Src = client
 		if decision = filter.BeforeIPVS(c.Snapshot.Netfilter, p); !decision.Blocked() {
 			return decision
 		}
+	}
+	if assumed {
+		return filter.Decision{Verdict: filter.Unknown} // that this one is kept out proves nothing
 	}
 	tried := 0
 	for _, f := range c.RecentFlowsTo(v.Address) {
