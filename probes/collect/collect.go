@@ -80,6 +80,7 @@ type collector struct {
 	links   map[int]lvs.Link // by index
 	vips    []netip.Addr
 	clients []lvs.Client
+	running []process // processes, once listed
 }
 
 // Collect reads the facts of the calling thread's network namespace. A caller that has entered a namespace keeps its

@@ -23,6 +23,9 @@ func Load(r io.Reader) (*lvs.Snapshot, error) {
 	if len(b) > maxSnapshot {
 		return nil, fmt.Errorf("not a snapshot of lvstui: longer than %d MiB", maxSnapshot>>20)
 	}
+	if bytes.HasPrefix(b, []byte("\x0a\x0d\x0d\x0a")) { // begins with what looks like blanks
+		return nil, errors.New("not a snapshot of lvstui: a packet capture; try lvstui flows --read FILE")
+	}
 	b = bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 	if what := looksLike(b); what != "" {
 		return nil, fmt.Errorf("not a snapshot of lvstui: %s", what)
@@ -48,8 +51,6 @@ func looksLike(b []byte) string {
 		{"\xa1\xb2\xc3\xd4", "a packet capture; try lvstui flows --read FILE"},
 		{"\x4d\x3c\xb2\xa1", "a packet capture; try lvstui flows --read FILE"},
 		{"\xa1\xb2\x3c\x4d", "a packet capture; try lvstui flows --read FILE"},
-		{"\x0a\x0d\x0d\x0a", "a packet capture; try lvstui flows --read FILE"},
-		{"\x0d\x0d\x0a", "a packet capture; try lvstui flows --read FILE"}, // pcapng behind the space that was trimmed
 		{"\x1f\x8b", "a compressed file; unpack it first: gunzip FILE"},
 		{"<", "a web page or XML"},
 		{"[", "a JSON list; a snapshot is one object"},

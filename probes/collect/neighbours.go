@@ -53,12 +53,11 @@ func convertNeighbours(all []netlink.Neigh, device func(uint32) string) []lvs.Ne
 		if !ok || ip.IsMulticast() {
 			continue // multicast has a fixed MAC and is never asked for
 		}
+		if n.State == netlink.NUD_NOARP && allZero(n.HardwareAddr) {
+			continue // lo and its like keep one for each address they were sent to
+		}
 		e := lvs.Neighbour{Address: ip.Unmap(), Device: device(uint32(n.LinkIndex)), MAC: n.HardwareAddr.String(),
 			State: stateName(n.State), Proxy: n.Flags&netlink.NTF_PROXY != 0}
-		// lo and other devices without ARP keep entries with an all-zero address.
-		if n.State == netlink.NUD_NOARP && len(n.HardwareAddr) == 0 {
-			e.MAC = ""
-		}
 		out = append(out, e)
 	}
 	return out

@@ -12,7 +12,7 @@ import (
 
 // readNetfilter reads the packet filter of both back ends into one shape.
 func (c *collector) readNetfilter() {
-	nf := lvs.Netfilter{Chains: []lvs.Chain{}, Sets: []lvs.Set{}}
+	nf := lvs.Netfilter{Chains: []lvs.Chain{}}
 	for _, backend := range []struct {
 		name, command string
 		read          func(*lvs.Netfilter) error

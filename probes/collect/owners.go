@@ -135,14 +135,21 @@ type process struct {
 	comm string
 }
 
-// processes lists the running processes, at most processLimit.
+// processes lists the running processes once, at most processLimit.
 func (c *collector) processes() []process {
+	if c.running == nil {
+		c.running = c.listProcesses()
+	}
+	return c.running
+}
+
+func (c *collector) listProcesses() []process {
 	d, err := os.Open(c.proc.root)
 	if err != nil {
 		return nil
 	}
 	defer d.Close()
-	var out []process
+	out := []process{}
 	for len(out) < processLimit {
 		names, err := d.Readdirnames(256)
 		for _, name := range names {
@@ -189,8 +196,7 @@ func (c *collector) optionOf(pid int, otherwise string, options ...string) strin
 }
 
 // nameProcesses finds the processes behind sockets by their descriptors, as long as that is quick.
-func (c *collector) nameProcesses(sockets []socketEntry) {
-	end := time.Now().Add(processTime)
+func (c *collector) nameProcesses(sockets []socketEntry, limit time.Duration) {
 	missing := map[string][]int{}
 	for i, e := range sockets {
 		if e.inode != 0 {
@@ -198,7 +204,9 @@ func (c *collector) nameProcesses(sockets []socketEntry) {
 			missing[key] = append(missing[key], i)
 		}
 	}
-	for _, p := range c.processes() {
+	processes := c.processes()
+	end := time.Now().Add(limit)
+	for _, p := range slices.Backward(processes) { // servers are younger than the kernel's own threads
 		if len(missing) == 0 || time.Now().After(end) {
 			return
 		}

@@ -90,9 +90,12 @@ func (c *collector) dumpRoutes(nl *nlconn, f rtmsg, limit int, out *[]lvs.Route)
 			return errStop
 		}
 		head, routes := parseRoute(m, c.device)
+		if len(routes) == 0 {
+			return nil
+		}
 		switch {
 		case f.typ == unix.RTN_LOCAL && (head.typ != f.typ || routes[0].Table != lvs.TableLocal),
-			f.typ == 0 && head.typ == unix.RTN_LOCAL && len(routes) > 0 && routes[0].Table == lvs.TableLocal, // has its own dump above
+			f.typ == 0 && head.typ == unix.RTN_LOCAL && routes[0].Table == lvs.TableLocal, // has its own dump above
 			f.typ == 0 && head.protocol != f.protocol:
 			return nil // a kernel that ignores filters
 		}

@@ -58,7 +58,7 @@ func (c *collector) readSockets() {
 		c.gap(lvs.SourceSockets, "kept %d of %d listening sockets", socketLimit, len(out))
 		out = out[:socketLimit]
 	}
-	c.nameProcesses(out)
+	c.nameProcesses(out, processTime)
 	c.s.Sockets = make([]lvs.Socket, 0, len(out))
 	for _, e := range out {
 		c.s.Sockets = append(c.s.Sockets, e.Socket)
