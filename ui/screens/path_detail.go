@@ -113,7 +113,7 @@ func suspectsWord(at []*probes.Finding) string {
 
 func findingSummary(f *probes.Finding, width int) []kit.Line {
 	certainty := string(f.Certainty)
-	lines := kit.Item(kit.S(severityRole(f.Severity), "▸ "), theme.Plain, f.Title, width-len(certainty)-1)
+	lines := kit.Item(kit.S(findingRole(*f), "▸ "), theme.Plain, f.Title, width-len(certainty)-1)
 	lines[0] = kit.Between(lines[0], kit.Text(theme.Dim, certainty), width)
 	return append(lines, kit.Text(theme.Dim, "  "+place(*f)))
 }

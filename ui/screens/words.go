@@ -109,14 +109,15 @@ func VerdictRole(v probes.Verdict) theme.Role {
 	return theme.Unknown
 }
 
-func severityRole(s probes.Severity) theme.Role {
-	switch s {
-	case probes.Outage:
+// findingRole marks a finding by how bad it is; a hint is never marked as if it were known.
+func findingRole(f probes.Finding) theme.Role {
+	switch {
+	case f.Severity == probes.Outage && f.Certainty != probes.Hint:
 		return theme.Bad
-	case probes.Degraded, probes.Hazard:
-		return theme.Warn
+	case f.Severity == probes.Note:
+		return theme.Dim
 	}
-	return theme.Dim
+	return theme.Warn
 }
 
 // roleName is a role for a person.
