@@ -27,7 +27,7 @@ type Config struct {
 	// Nil: ip_vs, veth, bridge and socket diagnosis. Empty but not nil: none.
 	Modules  []string
 	Files    []File        // packed beside init
-	Timeout  time.Duration // for the guest's hello; 0: one minute
+	Timeout  time.Duration // for the guest's hello; 0: two minutes, for machines that have much else to do
 	Hostname string        // empty: "lvs"
 }
 
@@ -73,7 +73,7 @@ func Boot(ctx context.Context, img Image, c Config) (*VM, error) {
 
 func boot(ctx context.Context, img Image, c Config) (*VM, error) {
 	if c.Timeout == 0 {
-		c.Timeout = time.Minute
+		c.Timeout = 2 * time.Minute
 	}
 	vm := &VM{Accel: c.Accel, cache: img.Cache, stderr: &tail{}, exited: make(chan struct{}), closing: make(chan struct{})}
 	initrd, err := packInitrd(img, c)
