@@ -51,7 +51,11 @@ func plainCapture(c Capture) string {
 	}
 	switch c.Mode {
 	case screens.CaptureLive:
-		return "live on " + kit.Clean(strings.Join(c.Interfaces, " ")) + ", " + drops
+		where := "all interfaces"
+		if len(c.Interfaces) > 0 {
+			where = strings.Join(c.Interfaces, " ")
+		}
+		return "live on " + kit.Clean(where) + ", " + drops
 	case screens.CaptureFile:
 		return "from file " + kit.Clean(c.Name) + ", " + drops
 	case screens.CaptureFailed:
