@@ -146,6 +146,7 @@ func realServer(t testing.TB) {
 	if err := netlink.NeighAdd(&netlink.Neigh{LinkIndex: eth.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP("192.168.10.1"), HardwareAddr: hw}); err != nil {
 		t.Fatal(err)
 	}
+	settle(t)
 }
 
 func answer(s *lvs.Snapshot, q lvs.RouteQuery) lvs.RouteAnswer {
@@ -426,8 +427,24 @@ func connect(t *testing.T, device, from, to string) (end func()) {
 	return func() { r.conn.Close() }
 }
 
-// dump is the state of the thread's namespace and the kernel's modules that looking must not change.
-func dump(t *testing.T) string {
+// settle waits until the kernel has done what it does on its own behind a change: carrier, IPv6's local routes.
+func settle(t testing.TB) {
+	t.Helper()
+	last, since := "", time.Now()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		now := network(t)
+		if now != last || !strings.Contains(now, "2001:db8::8") || strings.Contains(now, `"OperState":3`) {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) > 300*time.Millisecond {
+			return
+		}
+	}
+	t.Fatal("the namespace did not come to rest: ", last)
+}
+
+// network is the state of the thread's namespace, as netlink tells it.
+func network(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, f := range []func() (any, error){
@@ -464,6 +481,14 @@ func dump(t *testing.T) string {
 		b.Write(text)
 		b.WriteByte('\n')
 	}
+	return b.String()
+}
+
+// dump is all that looking must not change: the namespace, its sysctls, and the kernel's modules.
+func dump(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(network(t))
 	modules, err := os.ReadFile("/proc/modules")
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
