@@ -121,7 +121,7 @@ func (e *ear) hear(frames []live.Frame) {
 		}
 		e.tracker.Add(&f.Packet)
 		if e.save != nil && e.saveErr == nil {
-			e.saveErr = e.save.Write(&f.Packet, f.Data)
+			e.saveErr = e.save.Write(&f.Packet, f.Data, f.Link)
 		}
 	}
 }
