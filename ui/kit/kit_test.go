@@ -39,8 +39,10 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("an escape sequence is left in %q", out)
 		}
 		for _, w := range []int{0, 1, 2, 7, 40} {
-			if got := ansi.StringWidth(Pad(s, w)); got != w {
-				t.Errorf("Pad(%q, %d) has %d cells", s, w, got)
+			for _, got := range []string{Pad(s, w), PadEnd(s, w), PadLeft(s, w)} {
+				if ansi.StringWidth(got) != w {
+					t.Errorf("%q padded to %d cells is %q", s, w, got)
+				}
 			}
 			for _, line := range Wrap(s, max(w, 2)) {
 				if ansi.StringWidth(line) > max(w, 2) {

@@ -23,10 +23,16 @@ type Line struct {
 	Cursor bool
 }
 
-// T is a plain span, S one with a role.
-func T(text string) Span                     { return Span{theme.Plain, text} }
-func S(role theme.Role, text string) Span    { return Span{role, text} }
-func L(spans ...Span) Line                   { return Line{Spans: spans} }
+// T is a plain span.
+func T(text string) Span { return Span{theme.Plain, text} }
+
+// S is a span with a role.
+func S(role theme.Role, text string) Span { return Span{role, text} }
+
+// L is a line of spans.
+func L(spans ...Span) Line { return Line{Spans: spans} }
+
+// Text is a line of one span.
 func Text(role theme.Role, text string) Line { return L(Span{role, text}) }
 
 // Width is the number of cells a text takes, after cleaning.
@@ -66,6 +72,15 @@ func Fit(text string, width int) string {
 func Pad(text string, width int) string {
 	text = Fit(text, width)
 	return text + spaces(width-ansi.StringWidth(text))
+}
+
+// PadEnd is Pad for addresses: when something must be lost it is the beginning, because the port is at the end.
+func PadEnd(text string, width int) string {
+	text = Clean(text)
+	if over := ansi.StringWidth(text) - width; over > 0 {
+		text = ansi.TruncateLeft(text, over+1, "…")
+	}
+	return Pad(text, width)
 }
 
 // PadLeft is Fit, filled with spaces at the left up to width: for numbers.

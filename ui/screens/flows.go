@@ -120,7 +120,7 @@ func (s *Flows) View(width, height int) []kit.Line {
 	if len(s.shown) == 0 {
 		return append(out, kit.Line{}, kit.L(kit.T(" No flow matches. "), kit.S(theme.Accent, "esc"), kit.T(" clears the filter.")))
 	}
-	cols := flowColumns(width)
+	cols := s.columns(width)
 	out = append(out, kit.Text(theme.Dim, cols.head()))
 	from, to := s.cur.window(height - len(out))
 	for i := from; i < to; i++ {
@@ -166,11 +166,19 @@ func (s *Flows) empty(width int) []kit.Line {
 // columns are the widths of the list; 0 leaves a column out.
 type columns struct{ client, virtual, rs, stage int }
 
-func flowColumns(width int) columns {
-	c := columns{client: 21, virtual: 0, rs: 15, stage: 0}
+// columns shares the width out: what tells flows apart first, then what may be the same for all.
+func (s *Flows) columns(width int) columns {
+	c := columns{client: 21, rs: 15}
+	client, virtual := 0, 0
+	for _, f := range s.shown {
+		client, virtual = max(client, len(f.Client.String())), max(virtual, len(f.Virtual.String()))
+	}
 	rest := width - (2 + c.client + 1 + 11 + 1 + barWidth + 1 + 7 + 2 + c.rs)
-	if rest >= 18 {
-		c.virtual, rest = 17, rest-18
+	if more := min(rest, client-c.client); more > 0 { // IPv6
+		c.client, rest = c.client+more, rest-more
+	}
+	if virtual = max(17, min(virtual, 40)); rest > virtual {
+		c.virtual, rest = virtual, rest-virtual-1
 	}
 	if rest >= 23 {
 		c.stage = 22
@@ -192,9 +200,9 @@ func (c columns) head() string {
 
 func (s *Flows) line(f *capture.Flow, c columns) kit.Line {
 	role := outcomeRole(f.Outcome)
-	l := kit.L(kit.T("  "), kit.T(kit.Pad(f.Client.String(), c.client)+" "))
+	l := kit.L(kit.T("  "), kit.T(kit.PadEnd(f.Client.String(), c.client)+" "))
 	if c.virtual > 0 {
-		l.Spans = append(l.Spans, kit.T(kit.Pad(f.Virtual.String(), c.virtual)+" "))
+		l.Spans = append(l.Spans, kit.T(kit.PadEnd(f.Virtual.String(), c.virtual)+" "))
 	}
 	l.Spans = append(l.Spans, kit.S(role, kit.Pad(Glyph(role)+" "+string(f.Outcome), 12)))
 	if c.stage > 0 {
