@@ -50,8 +50,10 @@ func assemble(observed []Observation, opt Options) *Cluster {
 }
 
 func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
+	known := map[netip.Addr]bool{} // a director may have thousands
 	add := func(ip netip.Addr) {
-		if ip.IsValid() && !slices.Contains(vips, ip) {
+		if ip.IsValid() && !known[ip] {
+			known[ip] = true
 			vips = append(vips, ip)
 		}
 	}

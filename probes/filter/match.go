@@ -83,10 +83,10 @@ func (e *evaluation) elements(chain *lvs.Chain, name string) (elements []string,
 
 // concatenation finds the comparison for one field, or for several with " . " between them.
 func (p *state) concatenation(name string) (compare comparison, ok bool) {
-	names := strings.Split(name, " . ")
-	if len(names) == 1 {
+	if !strings.Contains(name, " . ") {
 		return p.field(name)
 	}
+	names := strings.Split(name, " . ")
 	parts := make([]comparison, len(names))
 	for i, n := range names {
 		part, ok := p.field(n)
@@ -111,10 +111,10 @@ func (p *state) concatenation(name string) (compare comparison, ok bool) {
 // comparison tells whether the packet's field equals a value as nft writes it.
 type comparison func(value string) answer
 
-// field finds the comparison for a field. When ok is false the comparison's answer for "" is that of the whole condition,
+// field finds the comparison for a field, spelled as lvs.Match has it. When ok is false the comparison's answer for "" is that of the whole condition,
 // negated or not: no for a field the packet does not have, perhaps for one that is not understood.
 func (p *state) field(name string) (compare comparison, ok bool) {
-	switch strings.ToLower(strings.Join(strings.Fields(name), " ")) {
+	switch name {
 	case "meta iifname", "meta iif", "iifname", "iif":
 		return device(p.Iif, p.hook == "output" || p.hook == "postrouting" && p.Iif == ""), true
 	case "meta oifname", "meta oif", "oifname", "oif":
@@ -272,7 +272,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 
 // port compares with a port or a range. An unknown source port is some unprivileged one.
 func (p *state) port(field string, port uint16, source bool) (comparison, bool) {
-	proto, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(field)), " ")
+	proto, _, _ := strings.Cut(field, " ")
 	switch {
 	case p.Protocol == "":
 		return constant(perhaps), false

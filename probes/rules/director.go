@@ -26,8 +26,10 @@ func services(c *probes.Case) []lvs.Service {
 // serviceVIPs are the addresses of the host's services, each once, without fwmark services, which have none.
 func serviceVIPs(c *probes.Case) []netip.Addr {
 	var out []netip.Addr
+	seen := map[netip.Addr]bool{} // there may be thousands
 	for _, v := range services(c) {
-		if v.Address.IsValid() && !slices.Contains(out, v.Address) {
+		if v.Address.IsValid() && !seen[v.Address] {
+			seen[v.Address] = true
 			out = append(out, v.Address)
 		}
 	}

@@ -36,11 +36,16 @@ destination to ipip, and give the real server tunl0 with the VIP on it:
 	Judge: func(c *probes.Case) []probes.Finding {
 		undecided := false
 		answers := map[string]lvs.RouteAnswer{}
+		asked := map[netip.Addr]lvs.RouteAnswer{} // a real server may be in thousands of services
 		keys, bad := collectBad(c, func(_ lvs.Service, d lvs.Destination) (string, probes.Evidence) {
 			if d.Forward != lvs.Gate || c.Has(d.Address) {
 				return "", probes.Evidence{}
 			}
-			a := c.Asked(lvs.RouteQuery{Dst: d.Address})
+			a, ok := asked[d.Address]
+			if !ok {
+				a = c.Asked(lvs.RouteQuery{Dst: d.Address})
+				asked[d.Address] = a
+			}
 			undecided = undecided || a.Outcome == lvs.OutUnknown
 			key := ""
 			switch {

@@ -42,8 +42,14 @@ wrong network namespace (lsns -t net).`,
 		for _, ask := range refusedPorts(c) {
 			out = append(out, refusedPort(c, ask))
 		}
+		byVIP := map[netip.Addr][]probes.DestinationRef{}
+		for _, ref := range c.Cluster.Destinations {
+			if ref.Director == c.Host {
+				byVIP[ref.Service.Address] = append(byVIP[ref.Service.Address], ref)
+			}
+		}
 		for _, vip := range serviceVIPs(c) {
-			if port, rs := servedInstead(c, vip); rs != nil && !slices.ContainsFunc(out, func(f probes.Finding) bool { return f.VIP == vip && f.Severity == probes.Outage }) {
+			if port, rs := servedInstead(c, vip, byVIP[vip]); rs != nil && !slices.ContainsFunc(out, func(f probes.Finding) bool { return f.VIP == vip && f.Severity == probes.Outage }) {
 				out = append(out, otherPort(c, netip.AddrPortFrom(vip, port), rs))
 			}
 		}
@@ -187,12 +193,9 @@ func servedBehind(c *probes.Case, a asked) *probes.Host {
 
 // servedInstead finds out without flows that the table has the wrong port: no real server at hand listens on any port that the VIP has a
 // service for, and all of them listen on one and the same other port, management apart.
-func servedInstead(c *probes.Case, vip netip.Addr) (port uint16, rs *probes.Host) {
+func servedInstead(c *probes.Case, vip netip.Addr, refs []probes.DestinationRef) (port uint16, rs *probes.Host) {
 	var common []uint16
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director != c.Host || ref.Service.Address != vip {
-			continue
-		}
+	for _, ref := range refs {
 		h := c.Cluster.Holder(ref.Destination.Address)
 		if h == nil || h == c.Host || ref.Service.Protocol != lvs.TCP || h.Snapshot.Sockets == nil {
 			return 0, nil // not all are known
