@@ -246,13 +246,15 @@ func TestAttachBridgesThisTerminal(t *testing.T) {
 	go func() {
 		var b bytes.Buffer
 		buf := make([]byte, 4096)
+		typed := false
 		for !strings.Contains(b.String(), "end\r\n") {
 			n, err := master.Read(buf)
 			b.Write(buf[:n])
 			if err != nil {
 				break
 			}
-			if strings.Contains(b.String(), "name? ") && !strings.Contains(b.String(), "hello") {
+			if strings.Contains(b.String(), "name? ") && !typed {
+				typed = true
 				io.WriteString(master, "x\x7fLVS\r") // the guest's terminal edits the line and echoes it
 			}
 		}
