@@ -114,15 +114,6 @@ func (l *Lab) plug(n nic) error {
 			return err
 		}
 	}
-	if n.host != Router {
-		return nil
-	}
-	// A router that asks again after seconds, not half a minute: a cured ARP fault is seen to be cured soon.
-	for _, kv := range [][2]string{{"base_reachable_time_ms", "4000"}, {"delay_first_probe_time", "1"}, {"retrans_time_ms", "500"}} {
-		if err := h.sysctl("net/ipv4/neigh/"+n.name+"/"+kv[0], kv[1]); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"lvstui/lvs"
 )
@@ -30,12 +28,14 @@ type Fault struct {
 type Service string
 
 const (
-	Served       Service = "served"        // every connection
-	PartlyServed Service = "partly"        // those that are scheduled to the sound real server
-	NotServed    Service = "timeout"       // nothing comes back
-	AllRefused   Service = "refused"       // RST, or ICMP port unreachable
-	NoRoute      Service = "unreachable"   // ICMP host unreachable
-	ServedByOne  Service = "served-by-one" // every connection, by the real server at fault, past the director
+	Served       Service = "served"      // every connection
+	PartlyServed Service = "partly"      // those that are scheduled to the sound real server
+	NotServed    Service = "timeout"     // nothing comes back
+	AllRefused   Service = "refused"     // RST, or ICMP port unreachable
+	NoRoute      Service = "unreachable" // ICMP host unreachable
+	// ServedByOne: every connection, by the real server at fault, past the director. Now and then the router
+	// learns better and it is as if there were no fault, for a second.
+	ServedByOne Service = "served-by-one"
 )
 
 // Expectation is what a fault looks like from each place.
@@ -43,7 +43,7 @@ type Expectation struct {
 	Client Service
 	// Lost is how those connections end that are not served; empty when all are.
 	Lost Outcome
-	// Findings are what rules may find, by the host whose snapshot they are given.
+	// Findings are what rules must find on each host alone, with what it sees itself.
 	Findings []ExpectedFinding
 	// Flows are what a capture on a host must show for a connection that the fault hits.
 	Flows []ExpectedFlow
@@ -51,9 +51,9 @@ type Expectation struct {
 	Counters []ExpectedCounter
 }
 
-// ExpectedFinding is a rule that may speak on one host, with no more certainty than this.
+// ExpectedFinding is what a rule must find on one host, at least so certain.
 type ExpectedFinding struct {
-	Host      string // whose snapshot (and flows) the rule is given
+	Host      string
 	ID        string
 	Certainty string // "certain", "strong" or "hint"
 }
@@ -72,40 +72,15 @@ type ExpectedCounter struct {
 
 // undo collects how to take a fault out again.
 type undo struct {
-	steps   []func() error
-	tickers []func()
+	tickers
+	steps []func() error
 }
 
 // with registers a step; steps are taken in reverse order.
 func (u *undo) with(step func() error) { u.steps = append(u.steps, step) }
 
-// every runs fn again and again until the fault is taken out.
-func (u *undo) every(d time.Duration, fn func()) {
-	quit := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(d)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				return
-			case <-tick.C:
-				fn()
-			}
-		}
-	})
-	u.tickers = append(u.tickers, sync.OnceFunc(func() { close(quit); wg.Wait() }))
-}
-
-func (u *undo) stopTickers() {
-	for _, stop := range u.tickers {
-		stop()
-	}
-}
-
 func (u *undo) run() error {
-	u.stopTickers()
+	u.stop()
 	var errs []error
 	for _, step := range slices.Backward(u.steps) {
 		errs = append(errs, step())

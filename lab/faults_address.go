@@ -46,7 +46,7 @@ var addressFaults = []Fault{
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
-				{Host: RealServer2, Reached: "syn-at-real-server", StalledAt: "syn-ack-sent"},
+				{Host: RealServer2, Reached: "syn-at-real-server", StalledAt: "syn-accepted"},
 			},
 			Counters: []ExpectedCounter{{RealServer2, "Tcp.OutRsts"}},
 		},

@@ -45,7 +45,7 @@ var arpFaults = []Fault{
 			// One request is enough to mislead the router, until it asks for the VIP again. A real server that
 			// forgets its gateway now and then, as a busy ARP table makes it do, keeps misleading it.
 			forget := func() error { return rs.forgetNeighbour("eth0", netip.MustParseAddr(l.plan.gateways[RealServer2])) }
-			u.every(2*time.Second, func() { _ = forget() })
+			u.every(time.Second, func() { _ = forget() })
 			return forget()
 		},
 	},
@@ -73,7 +73,7 @@ func pastTheDirector(ids ...string) Expectation {
 		},
 	}
 	for _, id := range ids {
-		e.Findings = append(e.Findings, ExpectedFinding{RealServer2, id, "certain"})
+		e.Findings = append(e.Findings, ExpectedFinding{RealServer2, id, "strong"})
 	}
 	return e
 }

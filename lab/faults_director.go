@@ -55,7 +55,7 @@ var directorFaults = []Fault{
 			Findings: []ExpectedFinding{{Director, "no-available-dest", "certain"}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
-				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
+				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-scheduled"},
 				{Host: RealServer2},
 			},
 		},
@@ -72,7 +72,7 @@ var directorFaults = []Fault{
 			Findings: []ExpectedFinding{{Director, "service-not-in-ipvs", "certain"}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
-				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
+				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-scheduled"},
 				{Host: RealServer2},
 			},
 			Counters: []ExpectedCounter{{Director, "Tcp.OutRsts"}},
@@ -108,7 +108,7 @@ var directorFaults = []Fault{
 		ID: "director-rp-filter-drops-client", Title: "the director filters by reverse path and its route to the client leads elsewhere", Topologies: Topologies, Host: Director,
 		Expect: Expectation{
 			Client: NotServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{Director, "director-rp-filter-drops-client", "certain"}},
+			Findings: []ExpectedFinding{{Director, "director-rp-filter-drops-client", "strong"}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
@@ -151,7 +151,7 @@ var splitExpectation = Expectation{
 	Flows: []ExpectedFlow{
 		{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 		{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
-		{Host: RealServer2, Reached: "syn-ack-sent", StalledAt: "ack-at-director"},
+		{Host: RealServer2, Reached: "syn-ack-sent", StalledAt: "syn-ack-at-client"},
 	},
 	Counters: []ExpectedCounter{{Router, "TcpExt.IPReversePathFilter"}},
 }

@@ -17,10 +17,10 @@ var routeFaults = []Fault{
 		ID: "rs-gateway-is-director", Title: "the default route of rs2 leads to the director", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{RealServer2, "rs-gateway-is-director", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "rs-gateway-is-director", "strong"}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
-				{Host: RealServer2, Reached: "syn-ack-sent", StalledAt: "ack-at-director"},
+				{Host: RealServer2, Reached: "syn-ack-sent", StalledAt: "syn-ack-at-client"},
 			},
 			// With ip_forward=1 on the director it would be rt_cache.in_martian_src instead.
 			Counters: []ExpectedCounter{{Director, "Ip.InAddrErrors"}},

@@ -32,10 +32,12 @@ func TestClientIsServedByBothRealServers(t *testing.T) {
 	for _, topology := range []Topology{Shared, Single} {
 		t.Run(string(topology), func(t *testing.T) {
 			l := up(t, topology)
+			w := watch(t, l)
 			results := l.Try(t.Context(), 5, shortly)
 			if s := Count(results); s.OK != 5 || s.Servers["rs1"] < 2 || s.Servers["rs2"] < 2 {
 				t.Errorf("5 connections came to %+v, want all served, by both", results)
 			}
+			expectSound(t, diagnose(t, l, w.stop()))
 		})
 	}
 }

@@ -41,6 +41,7 @@ type Lab struct {
 	hosts  []*Host
 	web    map[string]*webServer
 	load   *loadClient
+	aging  tickers
 	claim  *claim
 	done   chan struct{} // closed when down
 
@@ -97,6 +98,7 @@ func (l *Lab) start(ctx context.Context) error {
 			return err
 		}
 	}
+	l.aging.every(agingTime, l.ageVIP)
 	for _, id := range l.spec.Faults {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -150,8 +152,9 @@ func (l *Lab) Down() error {
 		l.load.stop()
 	}
 	var errs []error
+	l.aging.stop()
 	for _, id := range slices.Backward(l.order) {
-		l.healers[id].stopTickers() // the namespaces go, so nothing else needs undoing
+		l.healers[id].stop() // the namespaces go, so nothing else needs undoing
 	}
 	for _, w := range l.web {
 		w.stop()

@@ -16,7 +16,7 @@ import (
 func (h *Host) Record(ctx context.Context, w io.Writer, ready func()) error {
 	var c *live.Capture
 	err := h.Do(func() (err error) {
-		c, err = live.Open(live.Options{Blocks: 8, FixedRate: true})
+		c, err = live.Open(live.Options{BlockSize: 64 << 10, Blocks: 128, FixedRate: true})
 		return err
 	})
 	if err != nil {
@@ -33,7 +33,7 @@ func (h *Host) Record(ctx context.Context, w io.Writer, ready func()) error {
 		for i := range frames {
 			f := &frames[i]
 			out.AddInterface(f.Interface, c.Interfaces()[f.Interface])
-			if err := out.Write(&f.Packet, f.Data); err != nil && failed == nil {
+			if err := out.Write(&f.Packet, f.Data, f.Link); err != nil && failed == nil {
 				failed = err
 			}
 		}

@@ -124,6 +124,7 @@ func snapshots(ctx context.Context, out *tar.Writer, topology lab.Topology, faul
 	}
 	results := l.Try(ctx, 6, 4*time.Second)
 	fmt.Fprintf(os.Stderr, "%s: %+v\n", name, lab.Count(results))
+	time.Sleep(2500 * time.Millisecond) // ip_vs adds its statistics up every two seconds
 	for _, h := range l.Hosts() {
 		s, err := h.Snapshot(ctx)
 		if err != nil {
