@@ -113,7 +113,7 @@ func shareSegment(h *probes.Host, dev string, g *probes.Host, gdev string) bool 
 func pastTheDirector(c *probes.Case, vip netip.Addr, dev string) (string, bool) {
 	for _, f := range c.RecentFlowsTo(vip) {
 		if f.Vantage != lvs.RoleRealServer || f.Outcome != capture.Established && f.Outcome != capture.Closed ||
-			f.SynFrom != f.SynAckTo || f.Stage(lvs.SynAtRealServer).Interface != dev {
+			f.SynFrom != f.SynAckTo || deviceOf(c.Host, f.Stage(lvs.SynAtRealServer)) != dev {
 			continue
 		}
 		mac := f.SynFrom.String()

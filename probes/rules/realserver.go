@@ -31,7 +31,7 @@ func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 	for _, f := range c.RecentFlowsTo(vip) {
 		// A SYN inside a tunnel is the tunnel's to accept.
 		if sight := f.Stage(lvs.SynAtRealServer); sight.State == lvs.Seen && sight.Direction != capture.Out && f.Forward == "" {
-			add(sight.Interface)
+			add(deviceOf(c.Host, sight))
 		}
 	}
 	if len(out) > 0 {
@@ -46,6 +46,23 @@ func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 		}
 	}
 	return out
+}
+
+// deviceOf is the device that a frame was seen on or, where the capture does not tell names, the one that it was addressed to.
+func deviceOf(h *probes.Host, sight capture.StageSight) string {
+	if sight.Interface != "" {
+		return sight.Interface
+	}
+	name := ""
+	for _, l := range h.WireLinks() {
+		if l.MAC != "" && l.MAC == sight.DstMAC.String() {
+			if name != "" {
+				return "" // VLANs and the like share their parent's MAC
+			}
+			name = l.Name
+		}
+	}
+	return name
 }
 
 // dr says that packets for the destination arrive unchanged, with the VIP as destination.
