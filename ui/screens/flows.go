@@ -17,10 +17,12 @@ import (
 
 // Flows lists the handshakes seen on this host, newest first.
 type Flows struct {
-	facts  Facts
-	rs     map[capture.MAC]string // real servers by MAC
-	shown  []*capture.Flow        // what the filter lets through
-	cur    cursor
+	facts Facts
+	rs    map[capture.MAC]string // real servers by MAC
+	shown []*capture.Flow        // what the filter lets through
+	cur   cursor
+	// moved says that the operator chose a flow. Until then the newest one is selected.
+	moved  bool
 	filter flowFilter
 	field  field
 }
@@ -37,7 +39,7 @@ func (s *Flows) Typing() bool { return s.field.on }
 // SetFacts keeps the selection on the same flow.
 func (s *Flows) SetFacts(f Facts) {
 	if f.Host != s.facts.Host {
-		s.cur = cursor{}
+		s.cur, s.moved = cursor{}, false
 	}
 	s.facts, s.rs = f, realServers(f)
 	s.list()
@@ -55,6 +57,9 @@ func (s *Flows) list() {
 	ids := make([]string, len(s.shown))
 	for i, f := range s.shown {
 		ids[i] = flowID(f)
+	}
+	if !s.moved {
+		s.cur = cursor{page: s.cur.page}
 	}
 	s.cur.rows(ids)
 }
@@ -88,7 +93,10 @@ func (s *Flows) Actions() []keys.Action {
 		none = "no flow is selected"
 	}
 	acts := []keys.Action{
-		keys.Enter.Do(func() tea.Cmd { return send(OpenMsg{NewLadder(*f, s.facts)}) }).Unless(none),
+		keys.Enter.Do(func() tea.Cmd {
+			s.moved = true
+			return send(OpenMsg{NewLadder(*f, s.facts)})
+		}).Unless(none),
 		keys.Filter.Do(func() tea.Cmd { s.field.start(s.filter.text); return nil }),
 		keys.Copy.Do(func() tea.Cmd {
 			return send(CopyMsg{plainText(NewLadder(*f, s.facts).lines(100)), "flow"})
@@ -101,7 +109,7 @@ func (s *Flows) Actions() []keys.Action {
 			return nil
 		}))
 	}
-	return append(acts, s.cur.actions(nil)...)
+	return append(acts, s.cur.actions(func() { s.moved = true })...)
 }
 
 func (s *Flows) selected() (*capture.Flow, bool) {

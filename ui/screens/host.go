@@ -196,7 +196,11 @@ func (h *hostLines) effective() {
 		h.add(row...)
 	}
 	if fwd, ok := h.Sysctl("net/ipv4/ip_forward"); ok {
-		h.add(kit.T("ip_forward "+fmt.Sprint(fwd)), kit.S(theme.Dim, "  (direct routing does not need it on the director)"))
+		note := ""
+		if slices.Contains(h.facts.Report.Roles, lvs.RoleDirector) {
+			note = "  (direct routing does not need it on the director)"
+		}
+		h.add(kit.T("ip_forward "+fmt.Sprint(fwd)), kit.S(theme.Dim, note))
 	}
 	h.out = append(h.out, kit.Paragraph(theme.Dim, "arp_ignore, arp_announce, rp_filter: the greater of both counts; accept_local: either.", h.width)...)
 }
@@ -248,7 +252,8 @@ func queryWords(q lvs.RouteQuery) string {
 	return words
 }
 
-// routeWords is the kernel's answer for a person.
+// routeWords is the kernel's answer for a person. A refusal is worth a look and no verdict: whether it hurts depends on who
+// asks that way, and the findings on Path say so.
 func routeWords(a lvs.RouteAnswer) (theme.Role, string) {
 	switch a.Outcome {
 	case lvs.OutLocal:
@@ -265,9 +270,9 @@ func routeWords(a lvs.RouteAnswer) (theme.Role, string) {
 		}
 		return theme.OK, words
 	case lvs.OutUnreachable:
-		return theme.Bad, "no route"
+		return theme.Warn, "no route"
 	case lvs.OutRejected:
-		return theme.Bad, "dropped: source validation or a prohibiting route"
+		return theme.Warn, "dropped: source validation or a prohibiting route"
 	case lvs.OutUnknown:
 		return theme.Unknown, "could not be asked"
 	}
