@@ -43,5 +43,8 @@ func hasHostile(s string) bool {
 // hostile: category C is control, format (bidi, zero width, BOM, tags), surrogate and private use; Zl and Zp break
 // lines; combining marks could pile up over their neighbours.
 func hostile(r rune) bool {
+	if narrow(r) {
+		return false
+	}
 	return r == utf8.RuneError || unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.M) || !unicode.IsPrint(r) && r != ' '
 }

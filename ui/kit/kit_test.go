@@ -35,6 +35,9 @@ func FuzzClean(f *testing.F) {
 		if Clean(out) != out {
 			t.Errorf("cleaning %q twice gives %q", s, Clean(out))
 		}
+		if cells(out) != ansi.StringWidth(out) {
+			t.Errorf("%q takes %d cells, not %d", out, ansi.StringWidth(out), cells(out))
+		}
 		if ansi.Strip(out) != out {
 			t.Errorf("an escape sequence is left in %q", out)
 		}
@@ -59,6 +62,15 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The short cut must say what the tables of Unicode say, for every rune.
+func TestCells(t *testing.T) {
+	for r := rune(0x20); r < 0x20000; r++ {
+		if s := string(r); narrow(r) && ansi.StringWidth(s) != 1 {
+			t.Errorf("%U takes %d cells", r, ansi.StringWidth(s))
+		}
+	}
 }
 
 func TestWrap(t *testing.T) {

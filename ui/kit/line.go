@@ -36,7 +36,7 @@ func L(spans ...Span) Line { return Line{Spans: spans} }
 func Text(role theme.Role, text string) Line { return L(Span{role, text}) }
 
 // Width is the number of cells a text takes, after cleaning.
-func Width(text string) int { return ansi.StringWidth(Clean(text)) }
+func Width(text string) int { return cells(Clean(text)) }
 
 // Width of a line in cells.
 func (l Line) Width() int {
@@ -62,7 +62,7 @@ func Fit(text string, width int) string {
 	if width <= 0 {
 		return ""
 	}
-	if ansi.StringWidth(text) <= width {
+	if cells(text) <= width {
 		return text
 	}
 	return ansi.Truncate(text, width, "…")
@@ -71,13 +71,13 @@ func Fit(text string, width int) string {
 // Pad is Fit, filled with spaces at the right up to width.
 func Pad(text string, width int) string {
 	text = Fit(text, width)
-	return text + spaces(width-ansi.StringWidth(text))
+	return text + spaces(width-cells(text))
 }
 
 // PadEnd is Pad for addresses: when something must be lost it is the beginning, because the port is at the end.
 func PadEnd(text string, width int) string {
 	text = Clean(text)
-	if over := ansi.StringWidth(text) - width; over > 0 {
+	if over := cells(text) - width; over > 0 {
 		text = ansi.TruncateLeft(text, over+1, "…")
 	}
 	return Pad(text, width)
@@ -86,7 +86,7 @@ func PadEnd(text string, width int) string {
 // PadLeft is Fit, filled with spaces at the left up to width: for numbers.
 func PadLeft(text string, width int) string {
 	text = Fit(text, width)
-	return spaces(width-ansi.StringWidth(text)) + text
+	return spaces(width-cells(text)) + text
 }
 
 func spaces(n int) string {
@@ -102,13 +102,13 @@ func (l Line) Fit(width int) Line {
 	used := 0
 	for i, s := range l.Spans {
 		text := Clean(s.Text)
-		w := ansi.StringWidth(text)
+		w := cells(text)
 		if used+w > width || used+w == width && restWidth(l.Spans[i+1:]) > 0 {
 			text = ansi.Truncate(text, max(0, width-used-1), "") + "…"
 			if width-used <= 0 {
 				text = ""
 			}
-			w = ansi.StringWidth(text)
+			w = cells(text)
 			out.Spans = append(out.Spans, Span{s.Role, text})
 			used += w
 			break
@@ -189,7 +189,7 @@ func Rule(title string, width int) Line {
 	}
 	title = Fit(title, width-4)
 	return L(S(theme.Border, "─ "), S(theme.Title, title),
-		S(theme.Border, " "+strings.Repeat("─", max(0, width-3-ansi.StringWidth(title)))))
+		S(theme.Border, " "+strings.Repeat("─", max(0, width-3-cells(title)))))
 }
 
 // Box frames lines, with a title in the upper edge. The result is width cells wide.
@@ -200,7 +200,7 @@ func Box(title string, lines []Line, width int) []Line {
 	}
 	title = Fit(title, inner-2)
 	top := L(S(theme.Border, "┌ "), S(theme.Title, title),
-		S(theme.Border, " "+strings.Repeat("─", max(0, inner-ansi.StringWidth(title)))+"┐"))
+		S(theme.Border, " "+strings.Repeat("─", max(0, inner-cells(title)))+"┐"))
 	out := append(make([]Line, 0, len(lines)+2), top)
 	for _, l := range lines {
 		row := l.Fit(inner)

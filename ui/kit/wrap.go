@@ -24,7 +24,7 @@ func wrapParagraph(words []string, width int) []string {
 	var out []string
 	line, used := "", 0
 	for _, word := range words {
-		w := ansi.StringWidth(word)
+		w := cells(word)
 		if used > 0 && used+1+w > width {
 			out = append(out, line)
 			line, used = "", 0
@@ -36,7 +36,7 @@ func wrapParagraph(words []string, width int) []string {
 			}
 			out = append(out, head)
 			word = word[len(head):]
-			w = ansi.StringWidth(word)
+			w = cells(word)
 		}
 		if used > 0 {
 			line, used = line+" ", used+1
