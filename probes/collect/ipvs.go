@@ -52,6 +52,11 @@ func (c *collector) readIPVS() {
 			c.gapCapability(lvs.SourceIPVS, "ip_vs: thresholds, persistence timeouts, exact counters, time-outs and the synchronisation daemon (only /proc/net/ip_vs was readable)", "CAP_NET_ADMIN")
 		}
 	}
+	if errors.Is(err, unix.ENOENT) {
+		// moby/ipvs asks for the family's number once in the life of a process, and it is another one now.
+		c.gap(lvs.SourceIPVS, "ip_vs tables: ip_vs was unloaded and loaded again since lvstui started; start lvstui again")
+		return
+	}
 	if err != nil {
 		c.gapError(lvs.SourceIPVS, "ip_vs tables (ipvsadm -Ln)", err)
 		return

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 }
 
 // namespace moves the test's thread into a new network namespace, which ends with the thread.
-func namespace(t *testing.T) *ipvs.Handle {
+func namespace(t testing.TB) *ipvs.Handle {
 	t.Helper()
 	runtime.LockOSThread() // and never unlocked: the thread must not be used by others afterwards
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -64,7 +64,10 @@ func namespace(t *testing.T) *ipvs.Handle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.Close)
+	t.Cleanup(func() {
+		h.Flush() // where the thread is the process's first one, it and its namespace stay, and hold ip_vs
+		h.Close()
+	})
 	return h
 }
 
@@ -99,7 +102,7 @@ func wire(t *testing.T, name string, addrs ...string) {
 	}
 }
 
-func look(t *testing.T, opt collect.Options) *lvs.Snapshot {
+func look(t testing.TB, opt collect.Options) *lvs.Snapshot {
 	t.Helper()
 	s, err := collect.Collect(context.Background(), opt)
 	if err != nil {
@@ -108,7 +111,7 @@ func look(t *testing.T, opt collect.Options) *lvs.Snapshot {
 	return s
 }
 
-func add(t *testing.T, h *ipvs.Handle, s *ipvs.Service, dests ...*ipvs.Destination) {
+func add(t testing.TB, h *ipvs.Handle, s *ipvs.Service, dests ...*ipvs.Destination) {
 	t.Helper()
 	if err := h.NewService(s); err != nil {
 		t.Fatalf("service %+v: %v", s, err)
@@ -163,6 +166,7 @@ func TestServicesOverNetlink(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "ipvsadm", "--start-daemon", "master", "--mcast-interface", "eth0", "--syncid", "33")
+	defer run(t, "ipvsadm", "--stop-daemon", "master")
 
 	s := look(t, collect.Options{})
 	if !s.IPVS.Loaded || s.IPVS.Via != "netlink" || !strings.HasPrefix(s.IPVS.Version, "1.2.") {
@@ -237,7 +241,7 @@ func TestServicesFromProcAsNobody(t *testing.T) {
 	if !slices.ContainsFunc(s.Gaps, func(g lvs.Gap) bool { return g.Source == lvs.SourceIPVS && g.Capability == "CAP_NET_ADMIN" }) {
 		t.Errorf("no gap names the missing capability: %+v", s.Gaps)
 	}
-	if s.Netfilter != nil || !s.Has(lvs.SourceLinks) || !s.Has(lvs.SourceAddresses) || !s.Has(lvs.SourceRoutes) || !s.Has(lvs.SourceAnswers) ||
+	if !s.Has(lvs.SourceLinks) || !s.Has(lvs.SourceAddresses) || !s.Has(lvs.SourceRoutes) || !s.Has(lvs.SourceAnswers) ||
 		!s.Has(lvs.SourceNeighbours) || !s.Has(lvs.SourceSysctls) || !s.Has(lvs.SourceSockets) || !s.Has(lvs.SourceCounters) || !s.Has(lvs.SourceRules) {
 		t.Errorf("an ordinary user cannot read %v", s.Missing(lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceRoutes, lvs.SourceAnswers,
 			lvs.SourceNeighbours, lvs.SourceSysctls, lvs.SourceSockets, lvs.SourceCounters, lvs.SourceRules))
@@ -328,26 +332,36 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-func TestTenThousandServices(t *testing.T) {
+func TestManyServices(t *testing.T) {
 	h := namespace(t)
-	wire(t, "eth0", "192.168.10.10/24")
-	const n = 10000
+	const n = 1000
+	manyServices(t, h, n)
+	s := look(t, collect.Options{Deadline: time.Minute})
+	if len(s.IPVS.Services) != n {
+		t.Fatalf("read %d services", len(s.IPVS.Services))
+	}
+	for i, v := range s.IPVS.Services {
+		if len(v.Destinations) != 1 || v.Address != netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}) {
+			t.Fatalf("service %d is %s with %d destinations", i, v.Name(), len(v.Destinations))
+		}
+	}
+}
+
+func manyServices(t testing.TB, h *ipvs.Handle, n int) {
+	t.Helper()
 	for i := range n {
 		add(t, h, &ipvs.Service{AddressFamily: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Address: net.IPv4(10, 96, byte(i>>8), byte(i)), Port: 80, SchedName: "rr", Netmask: fullMask},
 			&ipvs.Destination{AddressFamily: unix.AF_INET, Address: net.IPv4(192, 168, 10, byte(11+i%200)), Port: 80, Weight: 1, ConnectionFlags: ipvs.ConnFwdDirectRoute})
 	}
-	for range 3 {
-		start := time.Now()
-		s := look(t, collect.Options{Deadline: time.Minute})
-		t.Logf("10,000 services: %v (guest under TCG)", time.Since(start))
-		if len(s.IPVS.Services) != n {
-			t.Fatalf("read %d services", len(s.IPVS.Services))
-		}
-		for i, v := range s.IPVS.Services {
-			if len(v.Destinations) != 1 {
-				t.Fatalf("service %d (%s) has %d destinations", i, v.Name(), len(v.Destinations))
-			}
-		}
+}
+
+// BenchmarkTenThousandServices is about the budget of one second. Under TCG it takes some twenty times as long as
+// on the machine's own kernel.
+func BenchmarkTenThousandServices(b *testing.B) {
+	h := namespace(b)
+	manyServices(b, h, 10000)
+	for b.Loop() {
+		look(b, collect.Options{Deadline: time.Minute})
 	}
 }
 
