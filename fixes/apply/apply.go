@@ -189,7 +189,11 @@ func (a *Applier) verify(ctx context.Context, r *record) error {
 func (a *Applier) retreat(ctx context.Context, j *journal, r *record, cause error) (fixes.Change, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	left, err := a.takeBack(ctx, j, r)
+	left := ""
+	now, err := a.Look(ctx)
+	if err == nil {
+		left, err = a.takeBack(ctx, j, r, now)
+	}
 	switch {
 	case err != nil:
 		r.Change.State = fixes.Interrupted

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -50,84 +51,107 @@ var hosts = map[string][]string{
 	"lo down": {"veth v0 p0", "addr 10.0.0.11/24 v0", "addr 172.16.0.8/32 lo", "addr 172.16.1.8/24 lo", "route default via 10.0.0.1 dev v0"},
 }
 
-// tuning is the sysctls each of the hosts is looked at with.
+// tuning is the sysctls each of the hosts is looked at with, all others of theirs being 0. The last word of a line is the value.
 var tuning = map[string][]string{
 	"off":               nil,
-	"strict":            {"sysctl net/ipv4/conf/all/rp_filter 1"},
-	"strict on v0":      {"sysctl net/ipv4/conf/v0/rp_filter 1"},
-	"loose":             {"sysctl net/ipv4/conf/all/rp_filter 1", "sysctl net/ipv4/conf/v0/rp_filter 2"},
-	"local sources":     {"sysctl net/ipv4/conf/v0/accept_local 1"},
-	"strict and local":  {"sysctl net/ipv4/conf/all/rp_filter 1", "sysctl net/ipv4/conf/all/accept_local 1"},
-	"loopback on wires": {"sysctl net/ipv4/conf/all/route_localnet 1"},
+	"strict":            {"all/rp_filter 1"},
+	"strict on v0":      {"v0/rp_filter 1"},
+	"loose":             {"all/rp_filter 1", "v0/rp_filter 2"},
+	"local sources":     {"v0/accept_local 1"},
+	"strict and local":  {"all/rp_filter 1", "all/accept_local 1"},
+	"loopback on wires": {"all/route_localnet 1"},
 }
+
+var tuned = []string{"all/rp_filter", "v0/rp_filter", "v1/rp_filter", "all/accept_local", "v0/accept_local", "all/route_localnet"}
 
 func TestLookupAgreesWithTheKernel(t *testing.T) {
 	for name, lines := range hosts {
-		for tune, more := range tuning {
-			t.Run(name+", "+tune, func(t *testing.T) {
-				enter(t)
-				build(t, "sysctl net/ipv4/conf/all/rp_filter 0")
-				build(t, lines...)
-				for _, dev := range []string{"v0", "v1"} {
-					if _, err := netlink.LinkByName(dev); err == nil {
-						build(t, "sysctl net/ipv4/conf/"+dev+"/rp_filter 0")
-					}
+		t.Run(name, func(t *testing.T) {
+			enter(t)
+			build(t, lines...)
+			h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			s := look(t)
+			for tune, more := range tuning {
+				for _, key := range tuned {
+					tuneTo(t, s, key, "0")
 				}
-				build(t, more...)
-				s := look(t)
-				h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-				if err != nil {
-					t.Fatal(err)
+				for _, line := range more {
+					key, value, _ := strings.Cut(line, " ")
+					tuneTo(t, s, key, value)
 				}
-				defer h.Close()
-				asked, unknown := 0, 0
-				for _, q := range grid(s) {
-					got, want := s.Lookup(q), kernelAnswer(t, h, q)
-					asked++
-					if got.Outcome == lvs.OutUnknown {
-						unknown++
-						t.Logf("unknown: %+v", q)
-						continue
-					}
-					if d := differ(got, want); d != "" {
-						t.Errorf("get %s from %s iif %q mark %d: %s (kernel error %s)", q.Dst, q.Src, q.Iif, q.Mark, d, want.Error)
-					}
-				}
-				// Of two like routes the kernel takes the one added first: that is not in a snapshot.
-				if unknown > 0 && (name != "vip twice" || unknown > asked/4) {
-					t.Errorf("%d of %d questions were left open", unknown, asked)
-				}
-			})
-		}
+				compare(t, h, s, tune, name == "vip twice")
+			}
+		})
 	}
 }
 
-func grid(s *lvs.Snapshot) []lvs.RouteQuery {
-	var out []lvs.RouteQuery
+// tuneTo sets a sysctl in the kernel and in the snapshot, where the interface exists.
+func tuneTo(t *testing.T, s *lvs.Snapshot, key, value string) {
+	t.Helper()
+	path := "net/ipv4/conf/" + key
+	if _, ok := s.Sysctls[path]; ok {
+		build(t, "sysctl "+path+" "+value)
+		s.Sysctls[path] = value
+	}
+}
+
+// compare puts the same questions to the model and to the kernel. Of two like routes the kernel takes the one added first, which is not
+// in a snapshot: there, and only there, may the model leave questions open.
+func compare(t *testing.T, h *netlink.Handle, s *lvs.Snapshot, tune string, mayDoubt bool) {
+	t.Helper()
+	asked, unknown := 0, 0
+	for _, q := range grid(s, tune == "off" || tune == "loopback on wires") {
+		got, want := s.Lookup(q), kernelAnswer(t, h, s, q)
+		asked++
+		if got.Outcome == lvs.OutUnknown {
+			unknown++
+			continue
+		}
+		if d := differ(got, want); d != "" {
+			t.Errorf("%s: get %s from %s iif %q mark %d: %s (kernel error %s)", tune, q.Dst, q.Src, q.Iif, q.Mark, d, want.Error)
+		}
+	}
+	if asked == 0 || unknown > 0 && !mayDoubt || unknown > asked/4 {
+		t.Errorf("%s: %d of %d questions were left open", tune, unknown, asked)
+	}
+}
+
+// grid is every address to every other, in through each card and, when asked for, out.
+func grid(s *lvs.Snapshot, out bool) []lvs.RouteQuery {
 	marks := []uint32{0}
 	for _, r := range s.PolicyRules {
 		if r.Mask != 0 {
 			marks = append(marks, r.Mark)
 		}
 	}
-	addrs := []string{"10.0.0.1", "10.0.0.11", "10.0.0.12", "10.0.0.130", "10.0.0.255", "10.0.1.1", "10.0.1.11", "172.16.0.8", "172.16.0.9",
-		"172.16.0.100", "172.16.0.255", "192.0.2.7", "192.0.2.200", "198.51.100.7", "203.0.113.5", "127.0.0.1", "127.1.2.3"}
-	for _, d := range addrs {
-		dst := netip.MustParseAddr(d)
+	var addrs []netip.Addr
+	for _, a := range []string{"10.0.0.1", "10.0.0.11", "10.0.0.130", "10.0.0.255", "10.0.1.1", "10.0.1.11", "172.16.0.8",
+		"172.16.0.100", "172.16.0.255", "192.0.2.7", "192.0.2.200", "198.51.100.7", "203.0.113.5", "127.1.2.3"} {
+		addrs = append(addrs, netip.MustParseAddr(a))
+	}
+	var qs []lvs.RouteQuery
+	for _, dst := range addrs {
 		for _, mark := range marks {
-			out = append(out, lvs.RouteQuery{Dst: dst, Mark: mark})
-			for _, sr := range addrs {
-				src := netip.MustParseAddr(sr)
-				out = append(out, lvs.RouteQuery{Dst: dst, Src: src, Mark: mark})
+			if out {
+				qs = append(qs, lvs.RouteQuery{Dst: dst, Mark: mark})
+			}
+			for _, src := range addrs {
+				if out {
+					qs = append(qs, lvs.RouteQuery{Dst: dst, Src: src, Mark: mark})
+				}
 				for _, l := range s.Links {
 					if l.Name == "v0" || l.Name == "v1" {
-						out = append(out, lvs.RouteQuery{Dst: dst, Src: src, Iif: l.Name, Mark: mark})
+						qs = append(qs, lvs.RouteQuery{Dst: dst, Src: src, Iif: l.Name, Mark: mark})
 					}
 				}
 			}
 		}
 	}
-	return out
+	return qs
 }
 
 func differ(got, want lvs.RouteAnswer) string {
@@ -144,7 +168,7 @@ func differ(got, want lvs.RouteAnswer) string {
 }
 
 // kernelAnswer asks RTM_GETROUTE.
-func kernelAnswer(t *testing.T, h *netlink.Handle, q lvs.RouteQuery) lvs.RouteAnswer {
+func kernelAnswer(t *testing.T, h *netlink.Handle, s *lvs.Snapshot, q lvs.RouteQuery) lvs.RouteAnswer {
 	t.Helper()
 	a := lvs.RouteAnswer{RouteQuery: q}
 	opt := &netlink.RouteGetOptions{Iif: q.Iif, Mark: q.Mark}
@@ -178,8 +202,10 @@ func kernelAnswer(t *testing.T, h *netlink.Handle, q lvs.RouteQuery) lvs.RouteAn
 	}
 	a.Gateway, _ = netip.AddrFromSlice(routes[0].Gw.To4())
 	a.Source, _ = netip.AddrFromSlice(routes[0].Src.To4())
-	if l, err := h.LinkByIndex(routes[0].LinkIndex); err == nil {
-		a.Device = l.Attrs().Name
+	for _, l := range s.Links {
+		if l.Index == routes[0].LinkIndex {
+			a.Device = l.Name
+		}
 	}
 	return a
 }

@@ -59,7 +59,7 @@ func (a *Applier) Undo(ctx context.Context, id string) (fixes.Change, error) {
 	if err := permitted(r.wayBack(), now); err != nil {
 		return r.Change, a.explainUndo(err)
 	}
-	left, err := a.takeBack(ctx, j, r)
+	left, err := a.takeBack(ctx, j, r, now)
 	if err != nil {
 		return r.Change, fmt.Errorf("change %s not all taken back: %w; try `lvstui undo %s` again", r.Change.ID, a.explainUndo(err), r.Change.ID)
 	}
@@ -90,7 +90,7 @@ func choose(all []*record, id string) (*record, error) {
 // takeBack undoes the steps that were begun, last first, and verifies. Sub-steps that are as they should be are passed over, so it can
 // start again from anywhere: each step's way back ends where the step began, wherever in it one starts. What somebody
 // else has set meanwhile is left alone, and said in left.
-func (a *Applier) takeBack(ctx context.Context, j *journal, r *record) (left string, err error) {
+func (a *Applier) takeBack(ctx context.Context, j *journal, r *record, now *lvs.Snapshot) (left string, err error) {
 	r.Phase, r.Change.State = phaseUndoing, fixes.Interrupted
 	if err := j.write(r); err != nil {
 		return "", err
@@ -101,10 +101,6 @@ func (a *Applier) takeBack(ctx context.Context, j *journal, r *record) (left str
 		return "", err
 	}
 	defer k.Close()
-	now, err := a.Look(ctx)
-	if err != nil {
-		return "", fmt.Errorf("look at the host before taking back: %w", err)
-	}
 	foreign := r.Course.Foreign(now)
 	for i := range slices.Backward(r.Steps) {
 		if now, err = a.takeBackStep(ctx, j, r, &r.Steps[i], k, now, foreign); err != nil {
