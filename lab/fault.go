@@ -56,6 +56,7 @@ type ExpectedFinding struct {
 	Host      string
 	ID        string
 	Certainty string // "certain", "strong" or "hint"
+	Together  bool   // only with the other hosts' snapshots at hand; otherwise the host alone
 }
 
 // ExpectedFlow is how a connection that the fault hits looks from one host.

@@ -6,7 +6,7 @@ var addressFaults = []Fault{
 		ID: "vip-missing-on-rs", Title: "rs2 does not have the VIP", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{RealServer2, "vip-missing-on-rs", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "vip-missing-on-rs", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
@@ -24,7 +24,7 @@ var addressFaults = []Fault{
 		ID: "vip-prefix-on-lo", Title: "rs2 has the VIP on lo with the whole subnet", Topologies: []Topology{Single}, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: Unreachable,
-			Findings: []ExpectedFinding{{RealServer2, "vip-prefix-on-lo", "certain"}, {Director, "rs-neigh-failed", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "vip-prefix-on-lo", "certain", false}, {Director, "rs-neigh-failed", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
@@ -42,7 +42,7 @@ var addressFaults = []Fault{
 		ID: "service-not-listening-on-vip", Title: "the web server of rs2 listens on its RIP only", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: Refused,
-			Findings: []ExpectedFinding{{RealServer2, "service-not-listening-on-vip", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "service-not-listening-on-vip", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},

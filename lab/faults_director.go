@@ -15,7 +15,7 @@ var directorFaults = []Fault{
 		ID: "vip-not-on-director", Title: "the director has the virtual service but not the VIP", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: NoRoute, Lost: Unreachable,
-			Findings: []ExpectedFinding{{Director, "vip-not-on-director", "certain"}},
+			Findings: []ExpectedFinding{{Director, "vip-not-on-director", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director},
@@ -37,7 +37,7 @@ var directorFaults = []Fault{
 		ID: "forward-method-not-dr", Title: "the director reaches rs2 by masquerading", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{Director, "forward-method-not-dr", "certain"}},
+			Findings: []ExpectedFinding{{Director, "forward-method-not-dr", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 			},
@@ -52,7 +52,7 @@ var directorFaults = []Fault{
 		ID: "no-available-dest", Title: "all destinations have weight 0", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: AllRefused, Lost: Refused,
-			Findings: []ExpectedFinding{{Director, "no-available-dest", "certain"}},
+			Findings: []ExpectedFinding{{Director, "no-available-dest", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-scheduled"},
@@ -69,7 +69,7 @@ var directorFaults = []Fault{
 		ID: "service-not-in-ipvs", Title: "the virtual service is on port 8080, the client asks port 80", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: AllRefused, Lost: Refused,
-			Findings: []ExpectedFinding{{Director, "service-not-in-ipvs", "certain"}},
+			Findings: []ExpectedFinding{{Director, "service-not-in-ipvs", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-scheduled"},
@@ -86,7 +86,7 @@ var directorFaults = []Fault{
 		ID: "director-input-firewall", Title: "the director's INPUT chain lets SSH and ICMP in and drops the rest", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: NotServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{Director, "director-input-firewall", "certain"}},
+			Findings: []ExpectedFinding{{Director, "director-input-firewall", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
@@ -108,7 +108,7 @@ var directorFaults = []Fault{
 		ID: "director-rp-filter-drops-client", Title: "the director filters by reverse path and its route to the client leads elsewhere", Topologies: Topologies, Host: Director,
 		Expect: Expectation{
 			Client: NotServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{Director, "director-rp-filter-drops-client", "strong"}},
+			Findings: []ExpectedFinding{{Director, "director-rp-filter-drops-client", "strong", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
@@ -143,10 +143,10 @@ var routerFaults = []Fault{
 var splitExpectation = Expectation{
 	Client: NotServed, Lost: TimedOut,
 	Findings: []ExpectedFinding{
-		{Router, "router-urpf-or-source-guard", "certain"},
-		{RealServer1, "router-urpf-or-source-guard", "strong"},
-		{RealServer2, "router-urpf-or-source-guard", "strong"},
-		{Director, "router-urpf-or-source-guard", "hint"},
+		{Router, "router-urpf-or-source-guard", "certain", true},
+		{RealServer1, "router-urpf-or-source-guard", "strong", false},
+		{RealServer2, "router-urpf-or-source-guard", "strong", false},
+		{Director, "router-urpf-or-source-guard", "hint", false},
 	},
 	Flows: []ExpectedFlow{
 		{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},

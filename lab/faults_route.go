@@ -17,7 +17,7 @@ var routeFaults = []Fault{
 		ID: "rs-gateway-is-director", Title: "the default route of rs2 leads to the director", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{RealServer2, "rs-gateway-is-director", "strong"}},
+			Findings: []ExpectedFinding{{RealServer2, "rs-gateway-is-director", "strong", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: RealServer2, Reached: "syn-ack-sent", StalledAt: "syn-ack-at-client"},
@@ -31,7 +31,7 @@ var routeFaults = []Fault{
 		ID: "rs-no-route-to-client", Title: "rs2 has no route to the client", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{RealServer2, "rs-no-route-to-client", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "rs-no-route-to-client", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
@@ -45,7 +45,7 @@ var routeFaults = []Fault{
 		ID: "rs-rp-filter", Title: "rs2 gets the SYN on eth0, has its default route on eth1 and filters by reverse path", Topologies: onOneWire, Host: RealServer2,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{RealServer2, "rs-rp-filter", "certain"}},
+			Findings: []ExpectedFinding{{RealServer2, "rs-rp-filter", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
@@ -64,7 +64,7 @@ var routeFaults = []Fault{
 		ID: "rs-not-on-link", Title: "the director knows rs2 by an address behind the router", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: TimedOut,
-			Findings: []ExpectedFinding{{Director, "rs-not-on-link", "certain"}},
+			Findings: []ExpectedFinding{{Director, "rs-not-on-link", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-forwarded", StalledAt: "ack-at-director"},
@@ -90,7 +90,7 @@ var routeFaults = []Fault{
 		ID: "rs-neigh-failed", Title: "rs2 is plugged into another VLAN", Topologies: onOneWire, Host: Director,
 		Expect: Expectation{
 			Client: PartlyServed, Lost: Unreachable,
-			Findings: []ExpectedFinding{{Director, "rs-neigh-failed", "certain"}},
+			Findings: []ExpectedFinding{{Director, "rs-neigh-failed", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
 				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},

@@ -4,38 +4,56 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
-	"lvstui/capture"
 	"lvstui/probes"
 	"lvstui/probes/rules"
 )
 
-// diagnose puts every host, alone with what it sees itself, before all rules.
-func diagnose(t *testing.T, l *Lab, seen map[string][]capture.Flow) map[string]probes.Report {
+// diagnose puts every host before all rules, alone with what it sees itself, and with the other hosts at hand.
+func diagnose(t *testing.T, l *Lab, seen map[string]probes.Observation) (alone, together map[string]probes.Report) {
 	t.Helper()
-	reports := map[string]probes.Report{}
-	for _, h := range l.Hosts() {
-		s, err := h.Snapshot(t.Context())
-		if err != nil {
+	alone, together = map[string]probes.Report{}, map[string]probes.Report{}
+	for name, o := range seen {
+		var clients []netip.Addr
+		if len(o.Flows) > 0 {
+			clients = append(clients, CIP)
+		}
+		var err error
+		if o.Snapshot, err = l.Host(name).Snapshot(t.Context(), clients...); err != nil {
 			t.Fatal(err)
 		}
-		reports[h.Name] = probes.Diagnose(rules.All(), []probes.Observation{{Snapshot: s, Flows: seen[h.Name]}}, probes.Options{})
+		seen[name] = o
 	}
-	return reports
+	for name, o := range seen {
+		alone[name] = probes.Diagnose(rules.All(), []probes.Observation{o}, probes.Options{})
+		all := []probes.Observation{o}
+		for _, other := range hostNames {
+			if other != name {
+				all = append(all, seen[other])
+			}
+		}
+		together[name] = probes.Diagnose(rules.All(), all, probes.Options{})
+	}
+	return alone, together
 }
 
-// expectFindings holds what the rules say of each host alone against what they must say.
-func expectFindings(t *testing.T, want []ExpectedFinding, reports map[string]probes.Report) {
+// expectFindings holds what the rules say against what they must say.
+func expectFindings(t *testing.T, want []ExpectedFinding, alone, together map[string]probes.Report) {
 	t.Helper()
 	for _, w := range want {
-		found := slices.ContainsFunc(reports[w.Host].Findings, func(f probes.Finding) bool {
-			return f.ID == w.ID && rank[string(f.Certainty)] >= rank[w.Certainty]
+		report, how := alone[w.Host], "alone"
+		if w.Together {
+			report, how = together[w.Host], "with all hosts"
+		}
+		found := slices.ContainsFunc(report.Findings, func(f probes.Finding) bool {
+			return f.ID == w.ID && (!w.Together || f.Host == w.Host) && rank[string(f.Certainty)] >= rank[w.Certainty]
 		})
 		if !found {
-			t.Errorf("%s alone does not find %s, at least %s; it says %s: %s", w.Host, w.ID, w.Certainty, reports[w.Host].Verdict, words(reports[w.Host]))
+			t.Errorf("%s %s does not find %s, at least %s; it says %s: %s", w.Host, how, w.ID, w.Certainty, report.Verdict, words(report))
 		}
 	}
 }
@@ -46,7 +64,7 @@ func expectSound(t *testing.T, reports map[string]probes.Report) {
 	for host, r := range reports {
 		for _, f := range r.Findings {
 			if f.Severity == probes.Outage || f.Severity == probes.Degraded {
-				t.Errorf("the cluster is healthy, and %s alone says: %s", host, words(r))
+				t.Errorf("the cluster is healthy, and %s says: %s", host, words(r))
 				break
 			}
 		}

@@ -37,7 +37,9 @@ func TestClientIsServedByBothRealServers(t *testing.T) {
 			if s := Count(results); s.OK != 5 || s.Servers["rs1"] < 2 || s.Servers["rs2"] < 2 {
 				t.Errorf("5 connections came to %+v, want all served, by both", results)
 			}
-			expectSound(t, diagnose(t, l, w.stop()))
+			alone, together := diagnose(t, l, w.stop())
+			expectSound(t, alone)
+			expectSound(t, together)
 		})
 	}
 }

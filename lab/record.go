@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"lvstui/capture/file"
 	"lvstui/capture/live"
@@ -53,11 +54,11 @@ func (h *Host) Record(ctx context.Context, w io.Writer, ready func()) error {
 	return nil
 }
 
-// Snapshot collects the host's facts, under the host's name.
-func (h *Host) Snapshot(ctx context.Context) (*lvs.Snapshot, error) {
+// Snapshot collects the host's facts, under the host's name. Routes are asked for the clients too.
+func (h *Host) Snapshot(ctx context.Context, clients ...netip.Addr) (*lvs.Snapshot, error) {
 	var s *lvs.Snapshot
 	err := h.Do(func() (err error) {
-		s, err = collect.Collect(ctx, collect.Options{Host: h.Name})
+		s, err = collect.Collect(ctx, collect.Options{Host: h.Name, Clients: clients})
 		return err
 	})
 	if err != nil {

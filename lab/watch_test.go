@@ -12,11 +12,13 @@ import (
 	"lvstui/capture"
 	"lvstui/capture/live"
 	"lvstui/lvs"
+	"lvstui/probes"
 )
 
 // watcher follows the virtual service's connections on all hosts at once.
 type watcher struct {
 	t        *testing.T
+	began    time.Time
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 	trackers map[string]*capture.Tracker
@@ -25,7 +27,7 @@ type watcher struct {
 func watch(t *testing.T, l *Lab) *watcher {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{t: t, cancel: cancel, trackers: map[string]*capture.Tracker{}}
+	w := &watcher{t: t, began: time.Now(), cancel: cancel, trackers: map[string]*capture.Tracker{}}
 	vip := netip.MustParseAddr(l.VIP())
 	for _, h := range l.Hosts() {
 		tracker := capture.NewTracker(capture.Config{Vantage: vantage(h.Name), Virtuals: []netip.Addr{vip}})
@@ -41,6 +43,9 @@ func watch(t *testing.T, l *Lab) *watcher {
 		w.running.Go(func() {
 			defer c.Close()
 			err := c.Run(ctx, func(frames []live.Frame) {
+				for i, name := range c.Interfaces() {
+					tracker.SetInterface(i, name)
+				}
 				for i := range frames {
 					tracker.Add(&frames[i].Packet)
 				}
@@ -53,17 +58,17 @@ func watch(t *testing.T, l *Lab) *watcher {
 	return w
 }
 
-// stop ends the capture and returns the flows by host, as they stand when nothing more comes.
-func (w *watcher) stop() map[string][]capture.Flow {
+// stop ends the capture and returns what each host saw, as it stands when nothing more comes.
+func (w *watcher) stop() map[string]probes.Observation {
 	time.Sleep(300 * time.Millisecond) // what is on its way, and the ring's last block
 	w.cancel()
 	w.running.Wait()
-	flows := map[string][]capture.Flow{}
+	seen := map[string]probes.Observation{}
 	for host, tracker := range w.trackers {
 		tracker.Advance(tracker.Now().Add(10 * time.Second))
-		flows[host] = tracker.Flows()
+		seen[host] = probes.Observation{Flows: tracker.Flows(), ARP: tracker.ARP(), Listened: time.Since(w.began)}
 	}
-	return flows
+	return seen
 }
 
 func vantage(host string) lvs.Vantage {
