@@ -50,7 +50,7 @@ type Flow struct {
 
 	FirstSeen     time.Time `json:"first_seen,omitzero"`
 	LastSeen      time.Time `json:"last_seen,omitzero"`
-	MidStream     bool      `json:"mid_stream,omitempty"` // the capture began after the handshake
+	MidStream     bool      `json:"mid_stream,omitempty"` // the capture began after the client's SYN
 	RealServerMAC MAC       `json:"real_server_mac,omitzero"`
 	SynFrom       MAC       `json:"syn_from_mac,omitzero"`   // source MAC of the first SYN as it came to (or left) this host
 	SynAckTo      MAC       `json:"syn_ack_to_mac,omitzero"` // destination MAC of the first SYN-ACK

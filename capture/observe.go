@@ -110,6 +110,10 @@ func (r *record) answered() bool {
 
 func (r *record) replied() bool { return r.saw(clsReply) || r.has(ackAdvanced) }
 
+// midStream is true if the capture began after the client's SYN. A SYN-ACK alone may be the last of many
+// retransmissions of a connection that was there before: what it implies is not counted.
+func (r *record) midStream() bool { return !r.saw(clsSYN) }
+
 func (r *record) saw(c class) bool { return r.sights[c][slotIn].set || r.sights[c][slotOut].set }
 
 // halfView is true while nothing of the VIP's side was seen: what a director sees with gate.

@@ -83,7 +83,7 @@ func (t *Tracker) flow(r *record, withEvents bool) Flow {
 		Stages:            t.stages(&j),
 		FirstSeen:         time.Unix(0, r.first).UTC(),
 		LastSeen:          time.Unix(0, r.last).UTC(),
-		MidStream:         !r.saw(clsSYN) && !r.saw(clsSYNACK),
+		MidStream:         r.midStream(),
 		ISN:               r.isn,
 		EventsDropped:     int(r.eventsLost),
 	}

@@ -73,7 +73,7 @@ func (t *Tracker) Summary(since time.Time) Summary {
 	for _, l := range []list{t.live, t.over} {
 		for i := l.head; i >= 0; i = t.recs.at(i).next {
 			r := t.recs.at(i)
-			if r.first < from || !r.saw(clsSYN) && !r.saw(clsSYNACK) {
+			if r.first < from || r.midStream() {
 				continue
 			}
 			j := t.judge(r, t.now)

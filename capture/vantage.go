@@ -75,6 +75,7 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 	}
 	_, clientLocal := t.local[r.client().Addr()]
 	_, vipLocal := t.local[r.virtual().Addr()]
+	foreign := len(t.local) > 0 && !clientLocal // whose addresses are known and do not have the client's is not the client
 	cIn, cOut := r.lanes[toVirtual][slotIn].frames > 0, r.lanes[toVirtual][slotOut].frames > 0
 	vIn, vOut := r.lanes[toClient][slotIn].frames > 0, r.lanes[toClient][slotOut].frames > 0
 	switch {
@@ -90,6 +91,10 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 		return lvs.RoleDirector
 	case cOut && !startTTL(ttlOf(r, clsSYN)):
 		return lvs.RoleRouter
+	case cOut && foreign && vipLocal:
+		return lvs.RoleDirector
+	case cOut && foreign:
+		return lvs.RoleRouter
 	case cOut:
 		return lvs.RoleClient
 	case cIn && vOut, vOut && !vIn:
@@ -98,6 +103,8 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 		return lvs.RoleRouter
 	case cIn:
 		return lvs.RoleDirector // or a real server that swallows the SYN: the capture alone cannot tell
+	case foreign:
+		return lvs.RoleRouter
 	}
 	return lvs.RoleClient
 }

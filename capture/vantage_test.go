@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -272,5 +273,43 @@ func TestOneNeighbourForBothWays(t *testing.T) {
 	packets[2].Time = packets[1].Time + 3_000_000
 	if f := oneFlow(t, Config{}, packets[:3]); f.Vantage != lvs.RoleRealServer {
 		t.Errorf("by gaps in time: %s", f.Vantage)
+	}
+}
+
+// TestLoneSYNACK: a capture that begins between a SYN and the retransmission of its answer. The answer alone
+// implies every stage before it, and must not be counted as if this host had followed the connection.
+func TestLoneSYNACK(t *testing.T) {
+	local := []netip.Addr{netip.MustParseAddr("172.16.0.1"), netip.MustParseAddr("192.168.10.1"), netip.MustParseAddr("188.88.88.1")}
+	tail := func(v lvs.Vantage, keep func(*Packet) bool) []Packet {
+		return slices.DeleteFunc(seen(v, unanswered()), func(p Packet) bool { return wayOf(&p) == toVirtual || !keep(&p) })
+	}
+	dropped := tail(lvs.RoleRouter, func(p *Packet) bool { return p.Dir == In })
+	both := tail(lvs.RoleRouter, func(*Packet) bool { return true })
+	server := tail(lvs.RoleRealServer, func(*Packet) bool { return true })
+	for name, c := range map[string]struct {
+		packets []Packet
+		want    lvs.Vantage
+	}{
+		"router that drops it":  {dropped, lvs.RoleRouter},
+		"once":                  {dropped[:1], lvs.RoleRouter},
+		"router that passes it": {both, lvs.RoleRouter},
+		"real server":           {server, lvs.RoleRealServer},
+	} {
+		tr := NewTracker(Config{LocalAddrs: local})
+		feed(tr, c.packets)
+		f := tr.Flows()[0]
+		if f.Vantage != c.want || !f.MidStream {
+			t.Errorf("%s: vantage %s, mid-stream %v", name, f.Vantage, f.MidStream)
+		}
+		if s := tr.Summary(time.Time{}); s.Flows != 0 || s.Stages[lvs.SynSent.Index()].Reached() != 0 {
+			t.Errorf("%s counts: %+v", name, s)
+		}
+	}
+	// The SYN may come yet, also where the ring delivers it late.
+	tr := NewTracker(Config{LocalAddrs: local})
+	late := seen(lvs.RoleRouter, unanswered()[:2])
+	feed(tr, append(slices.Clone(late[2:]), late[:2]...))
+	if f := tr.Flows()[0]; f.MidStream || f.Vantage != lvs.RoleRouter || tr.Len() != 1 {
+		t.Errorf("the SYN came after its answer: %+v", f)
 	}
 }

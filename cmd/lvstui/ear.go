@@ -68,12 +68,40 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear
 			cfg.LocalMACs = append(cfg.LocalMACs, mac)
 		}
 	}
+	cfg.Partial = cfg.Partial || leavesOut(s, interfaces)
+	if cfg.Vantage == "" && len(cfg.Virtuals) > 0 && onlyDirects(s) {
+		cfg.Vantage = lvs.RoleDirector
+	}
 	c, err := live.Open(live.Options{Virtuals: cfg.Virtuals, Ports: cfg.Ports, Interfaces: interfaces,
 		SSHConnection: os.Getenv("SSH_CONNECTION"), BlockSize: 1 << 18, Blocks: 32})
 	if err != nil {
 		return nil, err
 	}
 	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
+}
+
+// leavesOut is true if the host has an interface that carries packets and is not among those asked for. What a member
+// of a bond or bridge carries shows on the bond or bridge too.
+func leavesOut(s *lvs.Snapshot, interfaces []string) bool {
+	return len(interfaces) > 0 && slices.ContainsFunc(s.Links, func(l lvs.Link) bool {
+		return l.Up && !l.Loopback() && l.Kind != "dummy" && !slices.Contains(interfaces, l.Name) && !slices.Contains(interfaces, l.Master)
+	})
+}
+
+// onlyDirects is true if the host has virtual services and serves none of them itself: what it sees of their flows
+// it sees as the director. A host that is a destination too may be asked by another director.
+func onlyDirects(s *lvs.Snapshot) bool {
+	if s.IPVS == nil || len(s.IPVS.Services) == 0 {
+		return false
+	}
+	for _, v := range s.IPVS.Services {
+		for _, d := range v.Destinations {
+			if slices.ContainsFunc(s.Addresses, func(a lvs.Address) bool { return a.Prefix.Addr() == d.Address }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // maxFilterVIPs keeps the kernel's packet filter within its 4096 instructions; a director of more VIPs listens to all.

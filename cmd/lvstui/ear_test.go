@@ -1,0 +1,50 @@
+package main
+
+import (
+	"net/netip"
+	"testing"
+
+	"lvstui/lvs"
+)
+
+func TestWhatTheCaptureMisses(t *testing.T) {
+	s := &lvs.Snapshot{Links: []lvs.Link{
+		{Name: "lo", Type: "loopback", Up: true}, {Name: "bond0", Type: "ether", Up: true},
+		{Name: "eth0", Type: "ether", Up: true, Master: "bond0"}, {Name: "eth9", Type: "ether"},
+		{Name: "vip0", Type: "ether", Kind: "dummy", Up: true},
+	}}
+	for _, c := range []struct {
+		interfaces []string
+		want       bool
+	}{{nil, false}, {[]string{"bond0"}, false}, {[]string{"eth0"}, true}} {
+		if got := leavesOut(s, c.interfaces); got != c.want {
+			t.Errorf("-i %v leaves something out: %v, want %v", c.interfaces, got, c.want)
+		}
+	}
+}
+
+func TestOnlyDirects(t *testing.T) {
+	with := func(rips ...string) *lvs.Snapshot {
+		v := lvs.Service{Protocol: lvs.TCP, Address: netip.MustParseAddr("172.16.0.8"), Port: 80}
+		for _, r := range rips {
+			v.Destinations = append(v.Destinations, lvs.Destination{Address: netip.MustParseAddr(r)})
+		}
+		return &lvs.Snapshot{IPVS: &lvs.IPVS{Services: []lvs.Service{v}},
+			Addresses: []lvs.Address{{Device: "lo", Prefix: netip.MustParsePrefix("127.0.0.1/8")}, {Device: "eth0", Prefix: netip.MustParsePrefix("192.168.10.2/24")}}}
+	}
+	for name, c := range map[string]struct {
+		s    *lvs.Snapshot
+		want bool
+	}{
+		"no ip_vs":        {&lvs.Snapshot{}, false},
+		"no services":     {&lvs.Snapshot{IPVS: &lvs.IPVS{}}, false},
+		"others":          {with("192.168.10.3", "192.168.10.4"), true},
+		"itself as well":  {with("192.168.10.3", "192.168.10.2"), false},
+		"by way of lo":    {with("127.0.0.1"), false},
+		"no destinations": {with(), true},
+	} {
+		if got := onlyDirects(c.s); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
