@@ -62,6 +62,10 @@ func startTerminal(t *testing.T, cols, rows int, args ...string) *terminal {
 	go func() { term.ended <- term.cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = term.cmd.Process.Kill()
+		select {
+		case <-term.ended: // the lab's lock goes with the process
+		case <-time.After(10 * time.Second):
+		}
 		p.Close()
 		tty.Close()
 	})
@@ -126,6 +130,7 @@ func (x *terminal) end(within time.Duration) {
 	x.t.Helper()
 	select {
 	case err := <-x.ended:
+		x.ended <- err // for the clean-up
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			x.t.Fatal(err)
