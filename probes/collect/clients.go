@@ -37,9 +37,15 @@ func (c *collector) addClient(ip, vip netip.Addr, origin string) {
 	c.clients = append(c.clients, lvs.Client{Address: ip, Virtual: vip, Origin: origin})
 }
 
-// own says that the address is one of this host's.
+// own says that the address is one of this host's, of which there may be many thousand.
 func (c *collector) own(ip netip.Addr) bool {
-	return slices.ContainsFunc(c.s.Addresses, func(a lvs.Address) bool { return a.Prefix.Addr() == ip })
+	if c.owned == nil {
+		c.owned = map[netip.Addr]bool{}
+		for _, a := range c.s.Addresses {
+			c.owned[a.Prefix.Addr()] = true
+		}
+	}
+	return c.owned[ip]
 }
 
 // readClients finds the virtual addresses and who talks to them.
@@ -95,9 +101,10 @@ func spread(all []lvs.Client, limit int) []lvs.Client {
 // addresses beside a network's own on a wire.
 func (c *collector) findVIPs() []netip.Addr {
 	var out []netip.Addr
+	seen := map[netip.Addr]bool{}
 	add := func(ip netip.Addr) {
-		if ip.IsValid() && !ip.IsLoopback() && !ip.IsUnspecified() && !ip.IsLinkLocalUnicast() && !slices.Contains(out, ip) {
-			out = append(out, ip)
+		if ip.IsValid() && !ip.IsLoopback() && !ip.IsUnspecified() && !ip.IsLinkLocalUnicast() && !seen[ip] {
+			seen[ip], out = true, append(out, ip)
 		}
 	}
 	for _, ip := range c.opt.VIPs {

@@ -80,7 +80,8 @@ type collector struct {
 	links   map[int]lvs.Link // by index
 	vips    []netip.Addr
 	clients []lvs.Client
-	running []process // processes, once listed
+	owned   map[netip.Addr]bool // this host's addresses, once asked for
+	running []process           // processes, once listed
 }
 
 // Collect reads the facts of the calling thread's network namespace. A caller that has entered a namespace keeps its
@@ -126,7 +127,7 @@ func Collect(ctx context.Context, opt Options) (*lvs.Snapshot, error) {
 		{lvs.SourceOwners, c.readOwners},
 	} {
 		if err := ctx.Err(); err != nil || time.Now().After(c.deadline) {
-			c.gap(source.name, "not read: the time for the whole look was over (%v); try again, or on a busy host with --deadline 30s", opt.Deadline)
+			c.gap(source.name, "not read: the time for the whole look was over (%v); try again when the host is less busy", opt.Deadline)
 			continue
 		}
 		source.read()

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// routeLimit bounds the excerpt of the routing tables.
+	// routeLimit bounds the excerpt of the routing tables, of which localLimit is kept for the local table.
 	routeLimit = 2048
+	localLimit = 512
 	// routeReadLimit bounds what is read of one dump: kernels before 4.20 ignore the filter and send everything.
 	routeReadLimit = 20000
 	sizeRtmsg      = 12
@@ -37,29 +38,34 @@ func (c *collector) readRoutes() {
 	defer nl.Close()
 	out := []lvs.Route{}
 	cut := false
+	var filters []rtmsg
+	for _, p := range excerptProtocols {
+		filters = append(filters, rtmsg{family: unix.AF_INET, protocol: p}, rtmsg{family: unix.AF_INET6, protocol: p})
+	}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		filters := []rtmsg{{family: family, table: unix.RT_TABLE_LOCAL, typ: unix.RTN_LOCAL}}
-		for _, p := range excerptProtocols {
-			filters = append(filters, rtmsg{family: family, protocol: p})
+		filters = append(filters, rtmsg{family: family, table: unix.RT_TABLE_LOCAL, typ: unix.RTN_LOCAL})
+	}
+	for _, f := range filters {
+		limit := routeLimit - len(out)
+		if f.typ != unix.RTN_LOCAL {
+			limit -= localLimit
 		}
-		for _, f := range filters {
-			var some []lvs.Route
-			err := again(func() error {
-				some = nil
-				return c.dumpRoutes(nl, f, routeLimit-len(out), &some)
-			})
-			out = append(out, some...)
-			if errors.Is(err, errStop) {
-				cut = true
-				err = nil
-			}
-			if err == unix.ENOENT || err == unix.EAFNOSUPPORT || err == unix.EOPNOTSUPP {
-				continue // no such table, or no IPv6
-			}
-			if err != nil {
-				c.gapError(lvs.SourceRoutes, "routes (ip route show table all)", err)
-				return
-			}
+		var some []lvs.Route
+		err := again(func() error {
+			some = nil
+			return c.dumpRoutes(nl, f, limit, &some)
+		})
+		out = append(out, some...)
+		if errors.Is(err, errStop) {
+			cut = true
+			err = nil
+		}
+		if err == unix.ENOENT || err == unix.EAFNOSUPPORT || err == unix.EOPNOTSUPP {
+			continue // no such table, or no IPv6
+		}
+		if err != nil {
+			c.gapError(lvs.SourceRoutes, "routes (ip route show table all)", err)
+			return
 		}
 	}
 	// A default route that a routing daemon installed is the one route of its that is always wanted.
