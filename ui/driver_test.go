@@ -67,8 +67,10 @@ func (h *plainHost) Changes(context.Context) ([]fixes.Change, error) { return h.
 type driver struct {
 	t     *testing.T
 	m     *root
-	later []tea.Msg // what timers would send
-	held  []tea.Cmd // commands kept back, see hold
+	now   time.Time
+	later []tea.Msg     // what timers would send
+	wait  time.Duration // of the last timer for a look
+	held  []tea.Cmd     // commands kept back, see hold
 	hold  bool
 	quit  bool
 	clip  string
@@ -76,8 +78,12 @@ type driver struct {
 
 func newDriver(t *testing.T, w, h int, o Options) *driver {
 	t.Helper()
-	d := &driver{t: t, m: newRoot(context.Background(), o)}
-	d.m.after = func(_ time.Duration, msg tea.Msg) tea.Cmd {
+	d := &driver{t: t, now: sample.At, m: newRoot(context.Background(), o)}
+	d.m.now = func() time.Time { return d.now }
+	d.m.after = func(wait time.Duration, msg tea.Msg) tea.Cmd {
+		if _, tick := msg.(tickMsg); tick {
+			d.wait = wait
+		}
 		return func() tea.Msg { d.later = append(d.later, msg); return nil }
 	}
 	d.send(tea.WindowSizeMsg{Width: w, Height: h})

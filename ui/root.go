@@ -3,13 +3,11 @@ package ui
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"lvstui/probes"
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
 	"lvstui/ui/screens"
@@ -36,15 +34,16 @@ type root struct {
 	width, height int
 	hosts         []*hostState
 	cur           int // index of the host that is looked at
-	gen           int // of the current host's looks: a look of an older generation comes too late
+	gen           int // of the current host's looks: a tick of an older generation comes too late
 	paused        bool
 
 	tabs     []screens.Screen
 	tab      int
 	overlays []screens.Screen // the last one is on top
 
-	// after sends a message some time later. Tests let time pass as they like.
+	// after sends a message some time later, and now is the time. Tests let time pass as they like.
 	after func(time.Duration, tea.Msg) tea.Cmd
+	now   func() time.Time
 
 	say    string // sentence in the footer
 	saySeq int
@@ -56,6 +55,9 @@ type hostState struct {
 	facts *Facts // of the last look that came in time; nil before
 	held  *Facts // came while paused
 	err   error  // of the last look
+	at    time.Time
+	// looking says that a look is under way; late, that its result is not wanted any more.
+	looking, late bool
 }
 
 func newRoot(ctx context.Context, o Options) *root {
@@ -64,6 +66,7 @@ func newRoot(ctx context.Context, o Options) *root {
 	}
 	m := &root{ctx: ctx, o: o, tabs: tabs(), cur: max(0, min(o.Start, len(o.Hosts)-1)), width: o.Width, height: o.Height,
 		theme: theme.New(theme.Options{Color: !o.NoColor, Light: o.Light, ASCII: o.ASCII})}
+	m.now = time.Now
 	m.after = func(d time.Duration, msg tea.Msg) tea.Cmd {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
@@ -243,25 +246,6 @@ func (m *root) close() {
 	if n := len(m.overlays); n > 0 {
 		m.overlays = m.overlays[:n-1]
 	}
-}
-
-func (m *root) openHosts() tea.Cmd {
-	entries := make([]screens.HostEntry, len(m.hosts))
-	for i, h := range m.hosts {
-		entries[i].Name = shortName(h.host)
-		if h.facts != nil {
-			entries[i].Looked, entries[i].Verdict, entries[i].Summary = true, h.facts.Report.Verdict, h.facts.Report.Summary
-		} else if h.err != nil {
-			entries[i].Looked, entries[i].Verdict, entries[i].Summary = true, probes.VerdictUnknown, h.err.Error()
-		}
-	}
-	return m.open(screens.NewHosts(entries, m.cur))
-}
-
-// shortName is a host's name for the screen; of a file the last part of its path.
-func shortName(h Host) string {
-	name := h.Name()
-	return name[strings.LastIndexByte(name, '/')+1:]
 }
 
 func (m *root) openHelp() tea.Cmd {

@@ -2,6 +2,7 @@ package screens
 
 import (
 	"strconv"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -17,6 +18,7 @@ type HostEntry struct {
 	Looked  bool
 	Verdict probes.Verdict
 	Summary string
+	Age     time.Duration // since that look
 }
 
 // Hosts is the host switcher.
@@ -36,6 +38,9 @@ func NewHosts(entries []HostEntry, current int) *Hosts {
 	s.cur.rows(ids)
 	return s
 }
+
+// SetEntries takes news of the same hosts.
+func (s *Hosts) SetEntries(entries []HostEntry) { s.entries = entries }
 
 // Title is the heading.
 func (s *Hosts) Title() string { return "Hosts" }
@@ -58,7 +63,7 @@ func (s *Hosts) Actions() []keys.Action {
 
 // View draws the list.
 func (s *Hosts) View(width, height int) []kit.Line {
-	w := min(width, 90)
+	w := min(width, 110)
 	from, to := s.cur.window(height - 2)
 	name := 12
 	for _, e := range s.entries {
@@ -66,12 +71,7 @@ func (s *Hosts) View(width, height int) []kit.Line {
 	}
 	var lines []kit.Line
 	for i := from; i < to; i++ {
-		e := s.entries[i]
-		l := kit.L(kit.T("  "+kit.Pad(e.Name, name)+" "), kit.S(theme.Dim, "not looked at yet"))
-		if e.Looked {
-			role := VerdictRole(e.Verdict)
-			l = kit.L(kit.T("  "+kit.Pad(e.Name, name)+" "), mark(role), kit.S(role, " "+kit.Pad(string(e.Verdict), 8)), kit.T(" "+e.Summary))
-		}
+		l := s.entries[i].line(name, w-4)
 		if i == s.cur.at {
 			l = chosen(l)
 		}
@@ -79,3 +79,21 @@ func (s *Hosts) View(width, height int) []kit.Line {
 	}
 	return kit.Box("Look at which host?", lines, w)
 }
+
+// line: the name, the verdict and why; of an older look how long it is ago.
+func (e HostEntry) line(name, width int) kit.Line {
+	l := kit.L(kit.T("  " + kit.Pad(e.Name, name) + " "))
+	if !e.Looked {
+		l.Spans = append(l.Spans, kit.S(theme.Dim, "not looked at yet"))
+		return l
+	}
+	role := VerdictRole(e.Verdict)
+	l.Spans = append(l.Spans, mark(role), kit.S(role, " "+kit.Pad(string(e.Verdict), 8)), kit.T(" "+e.Summary))
+	if e.Age < staleLook {
+		return l
+	}
+	return kit.Between(l, kit.Text(theme.Dim, age(e.Age)+" ago"), width)
+}
+
+// staleLook is the age from which a verdict is shown with it.
+const staleLook = 20 * time.Second
