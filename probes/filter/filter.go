@@ -27,8 +27,10 @@ type Packet struct {
 	Protocol lvs.Protocol
 	// SrcPort 0 stands for any unprivileged port, as clients use them.
 	SrcPort, DstPort uint16
-	// State is the state of its connection: "new", "established", "related", "invalid", "untracked". A new TCP packet is a SYN.
+	// State is the state of its connection: "new", "established", "related", "invalid", "untracked". A new TCP packet is a SYN, unless
+	// Flags says otherwise.
 	State string
+	Flags string // the one TCP flag it has: "syn", "ack"
 	Mark  uint32
 }
 
@@ -40,6 +42,7 @@ const (
 	Drop    Verdict = "drop"
 	Reject  Verdict = "reject"  // dropped, and the sender is told
 	Unknown Verdict = "unknown" // a rule on the way is not understood, or rewrites the packet
+	Rewrite Verdict = "rewrite" // it goes on with another source address; only NewSource says so
 )
 
 // Decision is a Verdict and what decided it. For an accepted packet nothing decided.
@@ -105,6 +108,13 @@ func Forwarded(nf *lvs.Netfilter, p Packet) Decision {
 	return inTurn(nf, p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"forward", maxPriority}, {"postrouting", maxPriority}})
 }
 
+// NewSource is whether the nat chains of postrouting give a packet that this host sends another source address: Rewrite when one does, Accept
+// when none does. They see the first packet of a connection that is tracked, and no other.
+func NewSource(nf *lvs.Netfilter, p Packet) Decision {
+	e := &evaluation{nf: nf, packet: state{Packet: p}, budget: ruleBudget, nat: true}
+	return e.verdict(e.hook(hookPart{"postrouting", maxPriority}))
+}
+
 // Hook is what the base chains of one hook with a priority below limit do with the packet.
 func Hook(nf *lvs.Netfilter, hook string, limit int, p Packet) Decision {
 	return inTurn(nf, p, []hookPart{{hook, limit}})
@@ -122,7 +132,8 @@ type hookPart struct {
 type evaluation struct {
 	nf     *lvs.Netfilter
 	packet state
-	budget int // rules left to look at: a hostile file may hold chains that multiply
+	budget int  // rules left to look at: a hostile file may hold chains that multiply
+	nat    bool // only what nat chains do with the source counts
 	// ends are the ways that do not lead to the socket: the packet was stopped or lost sight of. last is the last of them.
 	ends []Decision
 	last Decision
@@ -159,7 +170,7 @@ func (e *evaluation) verdict(arrives bool) Decision {
 		return Decision{Verdict: Accept}
 	}
 	for _, end := range e.ends {
-		if arrives || !end.Blocked() {
+		if arrives || !end.Blocked() && end.Verdict != Rewrite {
 			return Decision{Unknown, e.ends[0].Chain, e.ends[0].Rule}
 		}
 	}
@@ -183,7 +194,7 @@ func (e *evaluation) hook(part hookPart) bool {
 func (e *evaluation) baseChains(part hookPart) []*lvs.Chain {
 	var out []*lvs.Chain
 	for i := range e.nf.Chains {
-		if c := &e.nf.Chains[i]; c.Hook == part.hook && c.Priority < part.limit && e.packet.seenBy(c.Family) {
+		if c := &e.nf.Chains[i]; c.Hook == part.hook && c.Priority < part.limit && e.packet.seenBy(c.Family) && (!e.nat || c.Type == "nat") {
 			out = append(out, c)
 		}
 	}
@@ -270,7 +281,13 @@ func (e *evaluation) chain(chain *lvs.Chain, surely bool, depth int) (out ways) 
 // obey carries out a rule that holds.
 func (e *evaluation) obey(chain *lvs.Chain, rule *lvs.FilterRule, surely bool, depth int) ways {
 	switch rule.Verdict {
-	case "accept", "snat", "masquerade":
+	case "snat", "masquerade":
+		if e.nat {
+			e.stop(Decision{Rewrite, chain, rule})
+			return ways{}
+		}
+		return ways{accepted: true}
+	case "accept":
 		return ways{accepted: true}
 	case "drop":
 		e.stop(Decision{Drop, chain, rule})

@@ -246,3 +246,51 @@ func TestBackendsAreApart(t *testing.T) {
 		t.Errorf("command %q, want %q", got.Command(), want)
 	}
 }
+
+// A packet in the middle of a connection is no SYN, whatever connection tracking thinks of it.
+func TestFlagsOfThePacket(t *testing.T) {
+	nf := &lvs.Netfilter{Chains: []lvs.Chain{base("inet", "input", 0, "accept",
+		flags("drop", true, "syn / fin,syn,rst,ack"))}}
+	ack := syn
+	ack.Flags = "ack"
+	for _, c := range []struct {
+		packet Packet
+		want   Verdict
+	}{{syn, Accept}, {ack, Drop}} {
+		if got := BeforeIPVS(nf, c.packet).Verdict; got != c.want {
+			t.Errorf("flags %q: %s, want %s", c.packet.Flags, got, c.want)
+		}
+	}
+}
+
+func TestNewSource(t *testing.T) {
+	masquerade := func(conditions ...string) lvs.Chain {
+		ch := base("ip", "postrouting", 100, "accept", rule("masquerade", conditions...))
+		ch.Table, ch.Type = "nat", "nat"
+		return ch
+	}
+	dropping := base("inet", "postrouting", 0, "drop") // no nat chain: it does not count here
+	forwarded := Packet{Oif: "eth1", Dst: syn.Dst, Protocol: lvs.TCP, DstPort: 80, State: "new"}
+	from := forwarded
+	from.Src = netip.MustParseAddr("10.1.1.1")
+	for _, c := range []struct {
+		name   string
+		chain  lvs.Chain
+		packet Packet
+		want   Verdict
+	}{
+		{"all on the card", masquerade("meta oifname eth1"), forwarded, Rewrite},
+		{"another card", masquerade("meta oifname eth0"), forwarded, Accept},
+		{"some sources, nobody in particular", masquerade("ip saddr 10.0.0.0/8"), forwarded, Unknown},
+		{"some sources, one of them", masquerade("ip saddr 10.0.0.0/8"), from, Rewrite},
+		{"nothing of nat", dropping, forwarded, Accept},
+	} {
+		if got := NewSource(&lvs.Netfilter{Chains: []lvs.Chain{dropping, c.chain}}, c.packet).Verdict; got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	nf := &lvs.Netfilter{Chains: []lvs.Chain{masquerade("meta oifname eth1")}}
+	if got := Sent(nf, forwarded).Verdict; got != Accept {
+		t.Errorf("a masqueraded packet is sent all the same: %s", got)
+	}
+}

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -151,7 +152,7 @@ func (p *state) field(name string) (compare comparison, ok bool) {
 		if p.Protocol != "" && p.Protocol != lvs.TCP {
 			return constant(no), false
 		}
-		if p.Protocol == lvs.TCP && p.State == "new" {
+		if p.Protocol == lvs.TCP && (p.State == "new" || p.Flags != "") {
 			return p.flags, true
 		}
 	case "fib daddr type":
@@ -178,8 +179,8 @@ func oneOf(words ...string) comparison {
 // "these / among those".
 func (p *state) flags(v string) answer {
 	want, among, masked := strings.Cut(strings.ToLower(v), " / ")
-	has := "syn"
-	if masked && !slices.Contains(strings.Split(among, ","), "syn") {
+	has := cmp.Or(p.Flags, "syn")
+	if masked && !slices.Contains(strings.Split(among, ","), has) {
 		has = "none"
 	}
 	return known(want == has)
