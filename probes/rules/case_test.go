@@ -249,6 +249,11 @@ func deriveSysctls(tree map[string]any) {
 		}
 	}
 	set("net/ipv4/ip_forward", "0")
+	if ipvs, ok := tree["ipvs"].(map[string]any); ok && ipvs["loaded"] == true {
+		for _, key := range []string{"backup_only", "conntrack", "drop_packet", "drop_entry", "secure_tcp", "expire_nodest_conn", "expire_quiescent_template"} {
+			set("net/ipv4/vs/"+key, "0")
+		}
+	}
 	for _, dev := range devices {
 		for _, key := range []string{"arp_ignore", "arp_announce", "arp_filter", "arp_notify", "rp_filter", "accept_local",
 			"log_martians", "proxy_arp", "promote_secondaries", "route_localnet", "send_redirects", "src_valid_mark"} {

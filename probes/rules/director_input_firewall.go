@@ -1,11 +1,8 @@
 package rules
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -29,7 +26,7 @@ coming in, because it listens in front of the filter.`,
     iptables-legacy-save -c
 
 or let the kernel tell: nft add rule inet filter input tcp dport 80 meta nftrace set 1, then nft monitor trace.
-keepalived adds a table of its own, which drops everything for the VIP, when vrrp_strict is set.`,
+keepalived adds a table of its own, which drops everything for the VIP, when vrrp_strict is set: that is the finding vrrp-strict-drop.`,
 		Cure: `Accept the service in front of the rule that stops it. With firewalld:
 
     firewall-cmd --permanent --add-port=80/tcp
@@ -43,167 +40,82 @@ and in the file that is loaded at boot. Where keepalived's table stops it, take 
 		Source: "net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4: LOCAL_IN at NF_IP_PRI_NAT_SRC - 1.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
-		stopped := map[string]*stop{}
-		var order []string
-		unsure := false
-		for _, v := range services(c) {
-			holds, _ := holdsVIP(c, v.Address)
-			if !v.Address.IsValid() || !holds || c.Served(v.Address) {
-				continue
-			}
-			d, certainty, ok := filtered(c, v)
-			switch {
-			case !ok:
-				unsure = true
-			case d.Blocked():
-				key := d.Where()
-				if stopped[key] == nil {
-					stopped[key] = &stop{decision: d, certainty: certainty}
-					order = append(order, key)
-				}
-				stopped[key].services = append(stopped[key].services, v)
-			}
-		}
-		nf := c.Snapshot.Netfilter
-		if unsure || len(order) == 0 && len(services(c)) > 0 && (!nf.NFTables || !nf.Legacy) {
+		stopped, unsure := inputStops(c)
+		if unsure {
 			c.CannotTell(lvs.SourceNetfilter)
 		}
-		slices.Sort(order)
 		var out []probes.Finding
-		for _, key := range order {
-			out = append(out, inputFirewall(c, stopped[key]))
+		for _, s := range stopped {
+			if !keepalivedStops(c, s) { // vrrp-strict-drop says that
+				out = append(out, inputFirewall(c, s))
+			}
 		}
 		return out
 	},
 })
 
-// stop is one rule or policy with the services it stops.
-type stop struct {
-	decision  filter.Decision
-	certainty probes.Certainty
-	services  []lvs.Service
+// inputStops are the rules that keep SYNs for the director's services from ip_vs. unsure says that of some nobody can tell.
+func inputStops(c *probes.Case) (stopped []*stop, unsure bool) {
+	var all stops
+	for _, v := range services(c) {
+		holds, _ := holdsVIP(c, v.Address)
+		if !v.Address.IsValid() || !holds || c.Served(v.Address) {
+			continue
+		}
+		d, certainty, ok := filtered(c, v)
+		switch {
+		case !ok:
+			unsure = true
+		case d.Blocked():
+			all.add(d, certainty, v, "", true)
+		}
+	}
+	unsure = unsure || len(all.order) == 0 && len(services(c)) > 0 && halfRead(c.Snapshot.Netfilter)
+	return all.sorted(), unsure
 }
 
-// filtered works out what becomes of a SYN for the service, on every device it may come in on. A rule that looks at the source stops
-// some on purpose: it counts only when all clients that were seen wait in vain. ok is false when nobody can say.
+// filtered works out what becomes of a SYN for the service, on every device it may come in on. ok is false when nobody can say.
 func filtered(c *probes.Case, v lvs.Service) (d filter.Decision, certainty probes.Certainty, ok bool) {
 	devices, _ := arrivals(c, v.Address)
-	anybody := func(iif string) filter.Packet {
-		return filter.Packet{Iif: iif, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"}
-	}
 	if v.Port == 0 {
 		return filter.Decision{}, "", true // any port: some are rightly closed
 	}
 	certainty, ok = probes.Certain, true
 	for _, dev := range devices {
-		verdict := filter.BeforeIPVS(c.Snapshot.Netfilter, anybody(dev))
-		if verdict.Verdict == filter.Unknown {
-			if verdict = forSeenClients(c, v, anybody(dev)); verdict.Blocked() {
-				certainty = probes.Strong
-			}
-		}
+		verdict, sure := passage{v, lvs.SynForwarded, func(client netip.Addr) filter.Decision {
+			return filter.BeforeIPVS(c.Snapshot.Netfilter, filter.Packet{Iif: dev, Src: client, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"})
+		}}.judge(c)
 		switch {
 		case verdict.Verdict == filter.Accept:
 			return filter.Decision{}, "", true
 		case verdict.Verdict == filter.Unknown:
 			ok = false
 		case !d.Blocked():
-			d = verdict
+			d, certainty = verdict, sure
 		}
 	}
 	if !ok || len(devices) == 0 {
 		return filter.Decision{}, "", false
 	}
-	if d.Counted() {
-		certainty = probes.Certain
-	}
 	return d, certainty, true
 }
 
-// forSeenClients is what becomes of the clients that somebody saw, or of the assumed one. They are let through when one is, and stopped when
-// all are and their flows show it.
-func forSeenClients(c *probes.Case, v lvs.Service, p filter.Packet) filter.Decision {
-	decision := filter.Decision{Verdict: filter.Unknown}
-	clients, assumed := c.ClientsOf(v.Address)
-	for _, client := range clients {
-		p.Src = client
-		if decision = filter.BeforeIPVS(c.Snapshot.Netfilter, p); !decision.Blocked() {
-			return decision
-		}
-	}
-	if assumed {
-		return filter.Decision{Verdict: filter.Unknown} // that this one is kept out proves nothing
-	}
-	tried := 0
-	for _, f := range c.RecentFlowsTo(v.Address) {
-		if f.Virtual.Port() != v.Port {
-			continue
-		}
-		if past, due := got(f, lvs.SynForwarded); past {
-			return filter.Decision{Verdict: filter.Accept}
-		} else if due {
-			tried++
-		}
-	}
-	if decision.Blocked() && tried < probes.FewFlows {
-		return filter.Decision{Verdict: filter.Accept} // who is kept out may be meant to be
-	}
-	return decision
-}
-
 func inputFirewall(c *probes.Case, s *stop) probes.Finding {
-	names, vips := []string{}, []netip.Addr{}
-	for _, v := range s.services {
-		names = append(names, v.Name())
-		if !slices.Contains(vips, v.Address) {
-			vips = append(vips, v.Address)
-		}
-	}
 	d := s.decision
-	f := c.Finding(probes.Outage, s.certainty, listWords(names))
-	about(&f, vips)
-	f.Title = fmt.Sprintf("the packet filter of %s stops %s", c.Name(), listWords(names))
+	if s.certainty == probes.Certain && byAddressAlone(s) && !c.Snapshot.Has(lvs.SourceOwners) {
+		s.certainty = probes.Strong // or keepalived's: then it is vrrp-strict-drop
+	}
+	f := c.Finding(probes.Outage, s.certainty, s.names())
+	about(&f, s.vips())
+	f.Title = fmt.Sprintf("the packet filter of %s stops %s", c.Name(), s.names())
 	client := "the client hears nothing"
 	if d.Verdict == filter.Reject {
 		client = "the client is told that it may not"
 	}
 	f.Why = fmt.Sprintf("A SYN for %s has to pass the chains of prerouting and input before ip_vs gets it, and ends at \"%s\": it is never scheduled, and %s. "+
-		"That nothing on this host listens on the port is no reason to close it.", listWords(names), d.Where(), client)
-	got := string(d.Verdict)
-	if d.Counted() {
-		got += fmt.Sprintf(", %d packets so far", d.Rule.Packets)
-	}
-	f.Evidence = append(f.Evidence, probes.Evidence{Fact: d.Where(), Got: got, Want: "accept for " + listWords(names), Command: d.Command()})
-	words, commands := letThrough(c, s)
+		"That nothing on this host listens on the port is no reason to close it.", s.names(), d.Where(), client)
+	f.Evidence = append(f.Evidence, s.evidence())
+	words, commands := letThrough(c, s, false)
 	advise(&f, c.Name(), words, commands...)
 	return f
-}
-
-// letThrough is how to open the services where the rule that stops them comes from. It never takes a rule away.
-func letThrough(c *probes.Case, s *stop) (words string, commands []string) {
-	d := s.decision
-	if d.Chain.Table == "keepalived" {
-		return "keepalived drops what is for its VIPs because of vrrp_strict or no_accept: take that out of its configuration and restart it, which fails over", nil
-	}
-	_, firewalld := owner(c.Snapshot, "firewalld")
-	for _, v := range s.services[:min(len(s.services), 4)] {
-		proto, port := cmp.Or(v.Protocol, lvs.TCP), v.Port
-		family := map[bool]string{true: "ip", false: "ip6"}[v.Address.Is4()]
-		switch {
-		case firewalld:
-			commands = append(commands, fmt.Sprintf("firewall-cmd --permanent --add-port=%d/%s", port, proto))
-		case d.Chain.Backend == "legacy":
-			command := map[string]string{"ip": "iptables-legacy", "ip6": "ip6tables-legacy"}[family]
-			commands = append(commands, fmt.Sprintf("%s -t %s -I %s -d %s -p %s --dport %d -j ACCEPT", command, d.Chain.Table, d.Chain.Name, v.Address, proto, port))
-		default:
-			commands = append(commands, fmt.Sprintf("nft insert rule %s %s %s %s daddr %s %s dport %d accept", d.Chain.Family, d.Chain.Table, d.Chain.Name, family, v.Address, proto, port))
-		}
-	}
-	if firewalld {
-		return "firewalld owns these rules: give --zone where the interface is not in the default zone", append(commands, "firewall-cmd --reload")
-	}
-	if strings.HasPrefix(d.Chain.Name, "ufw") {
-		return "ufw owns these rules: ufw allow the port, so that it lasts", commands
-	}
-	return "accept the service in front of this rule, and in the file that is loaded at boot", commands
 }

@@ -68,7 +68,6 @@ type rejection struct {
 	vips      []netip.Addr
 	severity  probes.Severity
 	certainty probes.Certainty
-	why       string
 }
 
 // rejectedClients judges the clients of one VIP. What was seen to come in and not go on counts most; a client that is only known by name counts when no

@@ -1,0 +1,71 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+
+	"lvstui/lvs"
+	"lvstui/probes"
+	"lvstui/probes/filter"
+)
+
+var _ = register(probes.Rule{
+	ID:        "rs-output-filter-src-must-be-rip",
+	Title:     "a real server's packet filter stops the answers from the VIP",
+	Stage:     lvs.SynAckSent,
+	Roles:     []lvs.Role{lvs.RoleRealServer},
+	Needs:     []lvs.Source{lvs.SourceNetfilter, lvs.SourceLinks, lvs.SourceAddresses},
+	DependsOn: []string{"vip-missing-on-rs", "rs-input-firewall"},
+	Explain: probes.Explain{
+		Breaks: `The real server answers with the VIP as source. Output rules that let only packets with the host's own address leave, against forged
+sources, as hardening guides, containers and cloud images have them, drop the SYN-ACK. The SYN comes in, the program accepts nothing, no SYN-ACK is on
+the wire, and the client times out. Health checks of the RIP stay green.`,
+		ByHand: `On the real server list the chains of output and postrouting, and see which counter moves while a client tries:
+
+    nft list ruleset
+    iptables-legacy-save -c
+
+A capture on the card shows no SYN-ACK, because it listens behind the filter.`,
+		Cure: `Let the VIP's answers leave, in front of the rule that stops them:
+
+    nft insert rule inet filter output ip saddr 172.16.0.8 tcp sport 80 accept
+
+and in the file that is loaded at boot.`,
+		Source: "net/ipv4/ip_output.c, __ip_local_out and ip_output: the hooks LOCAL_OUT and POST_ROUTING.",
+	},
+	Judge: func(c *probes.Case) []probes.Finding {
+		stopped, unsure := rsStops(c, sentHere(c), lvs.SynAckSent, func(n needed, dev string, client netip.Addr) filter.Decision {
+			return filter.Sent(c.Snapshot.Netfilter, filter.Packet{Oif: dev, Src: n.vip, Dst: client, Protocol: n.protocol, SrcPort: n.port, State: "established"})
+		}, answerDevices)
+		if unsure {
+			c.CannotTell(lvs.SourceNetfilter)
+		}
+		var out []probes.Finding
+		for _, s := range stopped {
+			severity := probes.Outage
+			if !s.lost {
+				severity = probes.Hazard
+			}
+			f := c.Finding(severity, s.certainty, s.names())
+			about(&f, s.vips())
+			f.Title = fmt.Sprintf("the packet filter of %s stops answers from %s", c.Name(), s.names())
+			f.Why = fmt.Sprintf("A real server answers clients with the VIP as source. Answers from %s end at \"%s\", so no SYN-ACK leaves this host and clients wait in vain.",
+				s.names(), s.decision.Where())
+			f.Evidence = append(f.Evidence, decisionEvidence(s.decision, "accept for answers from "+s.names()))
+			words, commands := letThrough(c, s, true)
+			advise(&f, c.Name(), words, commands...)
+			out = append(out, f)
+		}
+		return out
+	},
+})
+
+// answerDevices are the devices over which answers from a VIP leave, all that it may be where no client was seen or no route tells.
+func answerDevices(c *probes.Case, vip netip.Addr) []string {
+	if _, assumed := c.ClientsOf(vip); !assumed {
+		if devs := replyDevices(c, vip); len(devs) > 0 {
+			return devs
+		}
+	}
+	return rsDevices(c, vip)
+}
