@@ -111,11 +111,12 @@ func (i *initer) mount() {
 		{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
 		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 		{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
-		{"tmpfs", "/tmp", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	} {
 		i.note("folder "+m.at, os.MkdirAll(m.at, 0o755))
 		i.note("mount "+m.at, unix.Mount(m.kind, m.at, m.kind, m.flags, m.options))
 	}
+	// No tmpfs on /tmp: the root is one already, and a module's source tree that lies below /tmp would be hidden by it.
+	i.note("folder /tmp", errors.Join(os.MkdirAll("/tmp", 0o777), os.Chmod("/tmp", 0o777|os.ModeSticky)))
 	i.note("folder /run/netns", os.MkdirAll("/run/netns", 0o755))
 	i.note("folder /run/lock", os.MkdirAll("/run/lock", 0o755))
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
