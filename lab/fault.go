@@ -51,6 +51,13 @@ type Expectation struct {
 	Counters []ExpectedCounter
 }
 
+// TriedIn says whether tests and recordings take the fault up in a topology: in its first one, and where it makes a
+// difference to the fault whether the VIP is in the subnet of the RIPs.
+func (f Fault) TriedIn(t Topology) bool {
+	differs := f.Expect.Client == ServedByOne || f.ID == "director-rp-filter-drops-client"
+	return f.Topologies[0] == t || differs && slices.Contains(f.Topologies, t)
+}
+
 // ExpectedFinding is what a rule must find on one host, at least so certain.
 type ExpectedFinding struct {
 	Host      string

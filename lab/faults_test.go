@@ -22,17 +22,12 @@ func TestFaults(t *testing.T) {
 		t.Run(string(topology), func(t *testing.T) {
 			l := up(t, topology)
 			for _, f := range Faults() {
-				if f.Topologies[0] == topology || slices.Contains(f.Topologies, topology) && subnetMatters(f) {
+				if f.TriedIn(topology) {
 					t.Run(f.ID, func(t *testing.T) { checkFault(t, l, f) })
 				}
 			}
 		})
 	}
-}
-
-// subnetMatters: ARP, and routes to the VIP's neighbours, depend on whether the VIP is in the subnet of the RIPs.
-func subnetMatters(f Fault) bool {
-	return f.Expect.Client == ServedByOne || f.ID == "director-rp-filter-drops-client"
 }
 
 func checkFault(t *testing.T, l *Lab, f Fault) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +99,7 @@ func hosts(ctx context.Context, out *tar.Writer) error {
 			return err
 		}
 		for _, f := range lab.Faults() {
-			if !slices.Contains(f.Topologies, topology) || topology == lab.Split && f.Host == lab.Router {
+			if !f.TriedIn(topology) || topology == lab.Split && f.Host == lab.Router {
 				continue // split has the router's fault anyway
 			}
 			if err := snapshots(ctx, out, topology, f.ID); err != nil {
