@@ -118,7 +118,9 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("neither or both: %v, %v", s, err)
 		}
 		if err == nil {
-			Redact(s)
+			r := NewRedactor()
+			clear(r.key) // the fuzzer needs the same way for the same input
+			r.Snapshot(s)
 		}
 	})
 }
