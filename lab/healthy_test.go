@@ -4,7 +4,6 @@ package lab
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -90,11 +89,5 @@ func TestLabLeavesNothingBehind(t *testing.T) {
 	if err := l.Down(); err != nil {
 		t.Errorf("down a second time: %v", err)
 	}
-	left, err := os.ReadDir(netnsDir)
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-	if _, err := ReadState(); err != ErrNotUp {
-		t.Errorf("ReadState: %v, want %v", err, ErrNotUp)
-	}
+	nothingLeft(t)
 }

@@ -1,26 +1,38 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 
 	"github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
 )
 
+// needIPVS loads ip_vs, which the operator asked for by starting the lab, and says what to do when there is none.
+func needIPVS() error {
+	const table = "/proc/net/ip_vs"
+	if _, err := os.Stat(table); err == nil {
+		return nil
+	}
+	said, _ := exec.Command("modprobe", "ip_vs").CombinedOutput()
+	if _, err := os.Stat(table); err != nil {
+		return fmt.Errorf("this kernel has no ip_vs (modprobe: %q), so no director can run on it; let the lab boot a kernel of its own: lvstui lab --guest", bytes.TrimSpace(said))
+	}
+	return nil
+}
+
 // withIPVS runs fn with a handle on the director's IPVS table.
 func (l *Lab) withIPVS(fn func(*ipvs.Handle) error) error {
 	return l.Host(Director).Do(func() error {
-		h, err := ipvs.New("") // loads the module, which the operator asked for by starting the lab
+		h, err := ipvs.New("")
+		if err == nil {
+			defer h.Close()
+			err = fn(h)
+		}
 		if err != nil {
-			return fmt.Errorf("IPVS of the director: %w", err)
-		}
-		defer h.Close()
-		if _, err := os.Stat("/proc/thread-self/net/ip_vs"); err != nil {
-			return fmt.Errorf("this kernel has no ip_vs, so the director can not schedule; load it (sudo modprobe ip_vs) or let the lab boot its own kernel")
-		}
-		if err := fn(h); err != nil {
 			return fmt.Errorf("IPVS of the director: %w", err)
 		}
 		return nil

@@ -68,6 +68,11 @@ func Up(ctx context.Context, spec Spec) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the lab makes network namespaces and needs root; type: sudo lvstui lab")
 	}
+	if !spec.withoutIPVS {
+		if err := needIPVS(); err != nil {
+			return nil, err
+		}
+	}
 	l := &Lab{spec: spec, plan: p, web: map[string]*webServer{}, healers: map[string]*undo{},
 		done: make(chan struct{}), startedAt: time.Now().Round(0)}
 	if spec.Native {

@@ -88,9 +88,6 @@ func createHost(name, file string) (*Host, error) {
 	}
 	path := filepath.Join(netnsDir, file)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("a network namespace %s is already there and not the lab's; take it away first: ip netns del %s", path, file)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", path, err)
 	}

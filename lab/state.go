@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -87,11 +86,36 @@ func claimMachine(s State) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.removeNamespaces(), writeState(s)); err != nil {
+	err = c.removeNamespaces()
+	if err == nil {
+		err = s.namesAreFree()
+	}
+	if err == nil {
+		err = writeState(s)
+	}
+	if err != nil {
 		c.lock.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// namesAreFree refuses to build where somebody else has namespaces of the same names: they would be removed with the lab.
+func (s State) namesAreFree() error {
+	for _, path := range s.paths() {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("there is a network namespace %s that is not the lab's; take it away first: ip netns del %s", path, filepath.Base(path))
+		}
+	}
+	return nil
+}
+
+func (s State) paths() []string {
+	paths := []string{s.Switch}
+	for _, h := range s.Hosts {
+		paths = append(paths, h.NetNS)
+	}
+	return paths
 }
 
 func lockMachine() (*claim, error) {
@@ -148,9 +172,9 @@ func (c *claim) removeNamespaces() error {
 		return err
 	}
 	var errs []error
-	for _, h := range append(s.Hosts, HostState{NetNS: s.Switch}) {
-		if strings.HasPrefix(h.NetNS, netnsDir+"/") {
-			errs = append(errs, deleteNetNS(filepath.Clean(h.NetNS)))
+	for _, path := range s.paths() {
+		if filepath.Dir(path) == netnsDir {
+			errs = append(errs, deleteNetNS(path))
 		}
 	}
 	return errors.Join(errs...)
