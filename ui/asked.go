@@ -68,10 +68,18 @@ func (m *root) explain(id string) tea.Cmd {
 	explain, cached, at := m.o.Explain, []kit.Line(nil), 0
 	return m.open(screens.NewReader(id, func(width int) []kit.Line {
 		if cached == nil || at != width {
-			cached, at = textLines(explain(id, width), width), width
+			cached, at = textLines(withoutTitle(explain(id, width), id), width), width
 		}
 		return cached
 	}))
+}
+
+// withoutTitle takes the first line off when it repeats the heading.
+func withoutTitle(text, title string) string {
+	if first, rest, ok := strings.Cut(text, "\n"); ok && strings.TrimSpace(first) == title {
+		return rest
+	}
+	return text
 }
 
 // textLines draws a text that is wrapped already; a line in capitals or with a # before it is a heading.

@@ -38,6 +38,19 @@ func TestPathSelectsTheFirstProblem(t *testing.T) {
 	d.shows("›✗ VIP leads to director broken", "this real server answers ARP for the VIP")
 }
 
+// In the smallest terminal a finding still shows its id, how bad it is, and its cure.
+func TestPathInASmallTerminal(t *testing.T) {
+	d := newDriver(t, 80, 24, Options{Hosts: hostsOf(brokenCluster()[1:]...)}).start()
+	d.shows("─ rs-answers-arp ─", "last 60 s", "✗ outage · certain · on rs1", "Cure on this host: f shows it and can do it",
+		"$ sysctl -w net.ipv4.conf.all.arp_ignore=1", "$ sysctl -w net.ipv4.conf.all.arp_announce=2", "enter shows all of it", "established")
+	d.press("enter")
+	d.shows("id rs-answers-arp", "Evidence")
+	d.press("esc", "]")
+	d.shows("─ router-urpf-or-source-guard ─")
+	d.send(tea.WindowSizeMsg{Width: 80, Height: 60})
+	d.shows("Handshake", "id router-urpf-or-source-guard", "Evidence")
+}
+
 func TestSelectionStaysOnTheSameThing(t *testing.T) {
 	d, hosts := cluster(t)
 	d.press("down", "down")
@@ -244,6 +257,9 @@ func TestServicesShowRates(t *testing.T) {
 	d, hosts := cluster(t)
 	d.press("3")
 	d.shows("tcp 172.16.0.8:80", "→ 192.168.10.11:80", "gate")
+	d.press("enter")
+	d.shows("0 packets out: with gate (direct routing) 0 is right")
+	d.press("esc")
 	later := *hosts[0].facts.Snapshot
 	ipvs := *later.IPVS
 	ipvs.Services = sample.Later(4) // 24 connections more
@@ -309,7 +325,7 @@ func TestSmallTerminalSaysSo(t *testing.T) {
 	d.shows("lvstui needs a terminal of 80×24; this one has 60×20.")
 	d.press("2")
 	d.send(tea.WindowSizeMsg{Width: 80, Height: 24})
-	d.shows("Handshake") // the key did nothing behind the message
+	d.shows("VIP leads to director") // the key did nothing behind the message
 	d.send(tea.WindowSizeMsg{Width: 60, Height: 20})
 	d.press("q")
 	if !d.quit {

@@ -117,12 +117,7 @@ func changeLines(c fixes.Change, width int) []kit.Line {
 		out = append(out, kit.Paragraph(theme.Bad, c.Error, width)...)
 	}
 	out = append(out, kit.Line{}, kit.Text(theme.Title, "Done"))
-	for _, cmd := range c.Commands {
-		out = append(out, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, cmd, width)...)
-	}
+	out = append(out, commandLines(c.Commands, width)...)
 	out = append(out, kit.Line{}, kit.Text(theme.Title, "Taken back by"))
-	for _, cmd := range c.UndoCommands {
-		out = append(out, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, cmd, width)...)
-	}
-	return out
+	return append(out, commandLines(c.UndoCommands, width)...)
 }

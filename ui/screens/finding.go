@@ -12,8 +12,7 @@ import (
 // findingDetail is everything about one finding, most useful first: what, why, what to do, what it rests on.
 func findingDetail(f probes.Finding, facts Facts, width int) []kit.Line {
 	out := kit.Paragraph(theme.Title, f.Title, width)
-	role := findingRole(f)
-	out = append(out, kit.L(mark(role), kit.S(role, " "+string(f.Severity)), kit.S(theme.Dim, " · "+string(f.Certainty)+" · "+place(f))))
+	out = append(out, severityLine(f), kit.L(kit.S(theme.Dim, "id "), kit.T(f.ID)))
 	if len(f.SymptomOf) > 0 {
 		out = append(out, kit.Paragraph(theme.Warn, "A symptom of "+strings.Join(f.SymptomOf, ", ")+": cure that first.", width)...)
 	}
@@ -31,6 +30,12 @@ func findingDetail(f probes.Finding, facts Facts, width int) []kit.Line {
 		}
 	}
 	return out
+}
+
+// severityLine: how bad, how certain, where.
+func severityLine(f probes.Finding) kit.Line {
+	role := findingRole(f)
+	return kit.L(mark(role), kit.S(role, " "+string(f.Severity)), kit.S(theme.Dim, " · "+string(f.Certainty)+" · "+place(f)))
 }
 
 // place is where a finding is and what it is about.
@@ -82,7 +87,12 @@ func cureLines(f probes.Finding, facts Facts, width int) []kit.Line {
 	if f.Fix.Words != "" {
 		out = append(out, kit.Paragraph(theme.Plain, f.Fix.Words, width)...)
 	}
-	for _, c := range f.Fix.Commands {
+	return append(out, commandLines(f.Fix.Commands, width)...)
+}
+
+func commandLines(commands []string, width int) []kit.Line {
+	var out []kit.Line
+	for _, c := range commands {
 		out = append(out, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, c, width)...)
 	}
 	return out

@@ -137,7 +137,7 @@ func (s *Ladder) ending(width int) []kit.Line {
 		out = append(out, kit.Text(theme.Dim, fmt.Sprintf("%d later packets are not kept.", f.EventsDropped)))
 	}
 	if len(f.Suspects) > 0 {
-		out = append(out, kit.Item(kit.S(theme.Title, "Suspects: "), theme.Plain, few(f.Suspects, 6), width)...)
+		out = append(out, kit.Item(kit.S(theme.Title, "Suspects: "), theme.Plain, few(f.Suspects, 4), width)...)
 	}
 	return append(out, kit.Line{})
 }

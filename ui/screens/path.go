@@ -207,14 +207,45 @@ func (p *Path) View(width, height int) []kit.Line {
 		}
 		return kit.Columns(list, detail, left, width, height)
 	}
-	list := p.list(width, min(height, len(p.rows())+1))
-	out := append(list, kit.Rule("", width))
-	detail := kit.Indent(1, compact(p.detail(width-2)))
-	if room := height - len(out); room > 0 && len(detail) > room {
-		detail[room-1] = kit.Indent(1, []kit.Line{more})[0]
-		detail = detail[:room]
+	return p.stacked(width, height)
+}
+
+// stacked puts the details below the list. In a low terminal the list's heading makes room for them, and of the details it
+// shows what matters most.
+func (p *Path) stacked(width, height int) []kit.Line {
+	rows := len(p.rows())
+	out, title, note := []kit.Line(nil), "", ""
+	if height < lowPath {
+		out, title, note = p.stageRows(width, min(rows, height-briefHeight)), p.heading(), p.since()
+	} else {
+		out = p.list(width, min(rows+1, height-briefHeight))
 	}
-	return append(out, detail...)
+	out = append(out, noteRule(title, note, width))
+	room := height - len(out)
+	detail := p.detail(width - 2)
+	if len(compact(detail)) <= room {
+		detail = compact(detail)
+	} else if len(detail) > room {
+		detail = append(p.brief(width-2, room-1), more)
+	}
+	return append(out, kit.Indent(1, detail)...)
+}
+
+// lowPath is the height from which the list keeps its heading above the details, and briefHeight what these get at least, with
+// the rule above them.
+const (
+	lowPath     = 26
+	briefHeight = 6
+)
+
+// noteRule is a rule with a title and a note at its right end.
+func noteRule(title, note string, width int) kit.Line {
+	if note == "" {
+		return kit.Rule(title, width)
+	}
+	l := kit.Rule(title, width-kit.Width(note)-3)
+	l.Spans = append(l.Spans, kit.S(theme.Dim, " "+note), kit.S(theme.Border, " ─"))
+	return l
 }
 
 // bystander says that the host was looked at and takes no part in LVS.
@@ -246,17 +277,25 @@ func compact(lines []kit.Line) []kit.Line {
 
 var more = kit.L(kit.S(theme.Dim, "… "), kit.S(theme.Accent, "enter"), kit.S(theme.Dim, " shows all of it"))
 
-func (p *Path) list(width, height int) []kit.Line {
-	since := "from this host's facts"
+// since says what the counts are of.
+func (p *Path) since() string {
 	if p.facts.Capture.Mode == CaptureLive || p.facts.Capture.Mode == CaptureFile {
-		since = fmt.Sprintf("last %d s", int(probes.FlowWindow.Seconds()))
+		return fmt.Sprintf("last %d s", int(probes.FlowWindow.Seconds()))
 	}
+	return "from this host's facts"
+}
+
+func (p *Path) list(width, height int) []kit.Line {
+	head := kit.Between(kit.Text(theme.Title, " Handshake"), kit.Text(theme.Dim, p.since()+" "), min(width, listWidth))
+	return append([]kit.Line{head}, p.stageRows(width, height-1)...)
+}
+
+// stageRows are the stages with the findings of the selected one.
+func (p *Path) stageRows(width, height int) []kit.Line {
 	stages := min(width, listWidth) // marks and counts stay near each other
-	head := kit.Between(kit.Text(theme.Title, " Handshake"), kit.Text(theme.Dim, since+" "), stages)
 	rows := p.rows()
 	out := make([]kit.Line, 0, height)
-	out = append(out, head)
-	from, to := p.cur.window(height - 1)
+	from, to := p.cur.window(height)
 	for i := from; i < to && i < len(rows); i++ {
 		line := p.stageLine(rows[i].stage, stages)
 		if rows[i].finding != nil {

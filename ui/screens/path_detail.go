@@ -11,16 +11,29 @@ import (
 	"lvstui/ui/theme"
 )
 
-// heading names what the details are about.
+// heading names what the details are about: a finding by its id, or a stage.
 func (p *Path) heading() string {
 	r, ok := p.selected()
-	switch {
-	case !ok:
+	if !ok {
 		return "Path"
-	case r.finding != nil:
-		return r.finding.ID
+	}
+	if f := p.about(r); f != nil {
+		return f.ID
 	}
 	return StageTitle(r.stage.Stage)
+}
+
+// about is the finding that the details of a row are about: its own, or the only cause of its stage. It is nil where the details are
+// about the stage.
+func (p *Path) about(r row) *probes.Finding {
+	if r.finding != nil {
+		return r.finding
+	}
+	at := p.findingsAt(r.stage.Stage)
+	if len(at) == 1 || len(at) > 1 && len(at[1].SymptomOf) > 0 {
+		return at[0]
+	}
+	return nil
 }
 
 // detail is everything about the selected stage or finding, width cells wide.
@@ -29,15 +42,49 @@ func (p *Path) detail(width int) []kit.Line {
 	if !ok {
 		return nil
 	}
-	if r.finding != nil {
-		return findingDetail(*r.finding, p.facts, width)
+	if f := p.about(r); f != nil {
+		return findingDetail(*f, p.facts, width)
 	}
-	at := p.findingsAt(r.stage.Stage)
-	if len(at) == 1 || len(at) > 1 && len(at[1].SymptomOf) > 0 { // one cause: it is what the stage is about
-		return findingDetail(*at[0], p.facts, width)
-	}
-	return p.stageDetail(r.stage, at, width)
+	return p.stageDetail(r.stage, p.findingsAt(r.stage.Stage), width)
 }
+
+// brief is the details in room lines: of a finding how bad it is, its cure, and as much of the why as fits. The list above has
+// its title, the rule its id.
+func (p *Path) brief(width, room int) []kit.Line {
+	r, ok := p.selected()
+	if !ok {
+		return nil
+	}
+	f := p.about(r)
+	if f == nil {
+		return cut(compact(p.stageBrief(r.stage, width)), room)
+	}
+	out := []kit.Line{severityLine(*f)}
+	if kit.Width(f.Title) > width-findingRoom {
+		out = append(kit.Paragraph(theme.Title, f.Title, width), out...)
+	}
+	cure := cureLines(*f, p.facts, width)
+	if f.Fix != nil && len(f.Fix.Commands) > 0 { // the words are for those who ask for more
+		cure = append(cure[:1:1], commandLines(f.Fix.Commands, width)...)
+	}
+	return cut(append(append(out, cure...), kit.Paragraph(theme.Plain, f.Why, width)...), room)
+}
+
+// findingRoom is what a finding's row needs beside its title.
+const findingRoom = 16
+
+// stageBrief leaves out of a stage's details what the list above shows already.
+func (p *Path) stageBrief(st probes.PathStage, width int) []kit.Line {
+	at := p.findingsAt(st.Stage)
+	if len(at) == 0 {
+		return p.stageDetail(st, nil, width)
+	}
+	out := kit.Paragraph(theme.Plain, stageWords[st.Stage][1]+" "+p.counts(st), width)
+	return append(out, kit.L(kit.S(theme.Accent, "↓"), kit.T(" goes to each of the "+plural(len(at), "finding")+"; "), kit.S(theme.Accent, "f"),
+		kit.T(" and "), kit.S(theme.Accent, "e"), kit.T(" here take the first.")))
+}
+
+func cut(lines []kit.Line, n int) []kit.Line { return lines[:max(0, min(n, len(lines)))] }
 
 func (p *Path) stageDetail(st probes.PathStage, at []*probes.Finding, width int) []kit.Line {
 	role := statusRole(st.Status)
@@ -101,7 +148,7 @@ func few(names []string, n int) string {
 	if len(names) <= n {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+	return fmt.Sprintf("%s, +%d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
 func suspectsWord(at []*probes.Finding) string {
@@ -115,7 +162,7 @@ func findingSummary(f *probes.Finding, width int) []kit.Line {
 	certainty := string(f.Certainty)
 	lines := kit.Item(kit.S(findingRole(*f), "▸ "), theme.Plain, f.Title, width-len(certainty)-1)
 	lines[0] = kit.Between(lines[0], kit.Text(theme.Dim, certainty), width)
-	return append(lines, kit.Text(theme.Dim, "  "+place(*f)))
+	return append(lines, kit.Text(theme.Dim, "  "+strings.Join(notEmpty(f.ID, place(*f)), " · ")))
 }
 
 // counts says in words how many handshakes got past a stage.

@@ -79,9 +79,7 @@ func (s *Undo) View(width, height int) []kit.Line {
 	lines := kit.Paragraph(theme.Plain, "Take back: "+s.change.Title, w-4)
 	lines = append(lines, kit.Text(theme.Dim, strings.Join(notEmpty("made on "+s.change.Host,
 		s.change.AppliedAt.UTC().Format("2006-01-02 15:04:05 UTC"), string(s.change.State)), ", ")))
-	for _, c := range s.change.UndoCommands {
-		lines = append(lines, kit.Item(kit.S(theme.Dim, "$ "), theme.Accent, c, w-4)...)
-	}
+	lines = append(lines, commandLines(s.change.UndoCommands, w-4)...)
 	lines = append(lines, kit.Line{})
 	switch {
 	case s.ended:

@@ -244,6 +244,10 @@ func (s *Services) connections(width int) []kit.Line {
 	if r := s.rates[s.cur.id]; r != nil {
 		out = append(out, kit.Paragraph(theme.Plain, fmt.Sprintf("%d connections, %d packets and %d bytes in since it was added; now %s connections/s, %s packets/s, %s bytes/s.",
 			r.stats.Connections, r.stats.PacketsIn, r.stats.BytesIn, perSecond(r.conns), perSecond(r.packets), perSecond(r.bps)), width)...)
+		if s.onlyGate() {
+			out = append(out, kit.Paragraph(theme.Dim, fmt.Sprintf("%d packets out: with gate (direct routing) 0 is right, because real servers answer past the director.",
+				r.stats.PacketsOut), width)...)
+		}
 		out = append(out, kit.Line{})
 	}
 	conns := (*lvs.Connections)(nil)
@@ -269,6 +273,16 @@ func (s *Services) connections(width int) []kit.Line {
 			kit.Pad(c.Destination.String(), 24)+kit.Pad(c.State, 12)+fmt.Sprintf("%d s", c.Expires)))
 	}
 	return out
+}
+
+// onlyGate tells whether all destinations of the selected row are reached by direct routing.
+func (s *Services) onlyGate() bool {
+	r := s.rows[s.cur.at]
+	if r.dest != nil {
+		return r.dest.Forward == lvs.Gate
+	}
+	return len(r.service.Destinations) > 0 &&
+		!slices.ContainsFunc(r.service.Destinations, func(d lvs.Destination) bool { return d.Forward != lvs.Gate })
 }
 
 // belongs tells whether a connection is of the selected row.
