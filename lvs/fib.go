@@ -9,8 +9,9 @@ import (
 // lookup of net/ipv4/fib_frontend.c and route.c and, with q.Iif, its validation of the source. IPv6 is followed as far
 // as outcome, device and gateway go. Where the snapshot cannot decide the outcome is OutUnknown. It exists so that a change
 // can be judged before it is made; for the host as it is, the kernel's own word counts (Answer).
-func (s *Snapshot) Lookup(q RouteQuery) RouteAnswer {
-	f := fib{s}
+func (s *Snapshot) Lookup(q RouteQuery) RouteAnswer { return fib{s: s}.ask(q) }
+
+func (f fib) ask(q RouteQuery) RouteAnswer {
 	if q.Iif != "" {
 		return f.input(q)
 	}
@@ -29,19 +30,40 @@ func (s *Snapshot) Answer(q RouteQuery) (RouteAnswer, bool) {
 
 // IsLocal tells whether the host takes packets for ip as its own: an address, the prefix of an address on lo, a local route.
 // known is false when neither routes nor addresses can tell.
-func (s *Snapshot) IsLocal(ip netip.Addr) (local, known bool) {
-	switch s.Lookup(RouteQuery{Dst: ip}).Outcome {
+func (s *Snapshot) IsLocal(ip netip.Addr) (local, known bool) { return fib{s: s}.isLocal(ip) }
+
+func (f fib) isLocal(ip netip.Addr) (local, known bool) {
+	switch f.ask(RouteQuery{Dst: ip}).Outcome {
 	case OutLocal:
 		return true, true
 	case OutUnknown:
 		// An address is local in any case; that there is none proves nothing.
-		return len(s.AddressesOf(ip)) > 0, len(s.AddressesOf(ip)) > 0
+		return f.has(ip), f.has(ip)
 	}
 	return false, true
 }
 
-// fib is the routing of one snapshot.
-type fib struct{ s *Snapshot }
+// fib is the routing of one snapshot. Without an index it walks through all routes.
+type fib struct {
+	s     *Snapshot
+	index *fibIndex
+}
+
+// has tells whether an address is configured on any device.
+func (f fib) has(ip netip.Addr) bool {
+	if f.index != nil {
+		return f.index.addresses[ip]
+	}
+	return len(f.s.AddressesOf(ip)) > 0
+}
+
+// routes are those that a lookup in a table has to look at.
+func (f fib) routes(table int, ip netip.Addr) []Route {
+	if f.index != nil {
+		return f.index.candidates(table, ip)
+	}
+	return f.s.Routes
+}
 
 // flow is the key of one lookup, as struct flowi4.
 type flow struct {
@@ -109,7 +131,7 @@ func (f fib) loopbackAbroad(a RouteAnswer, r result) RouteAnswer {
 
 // mayBeSource is __ip_dev_find: an address of ours, or inside a local prefix.
 func (f fib) mayBeSource(ip netip.Addr) bool {
-	return len(f.s.AddressesOf(ip)) > 0 || f.table(TableLocal, flow{dst: ip}).outcome == OutLocal
+	return f.has(ip) || f.table(TableLocal, flow{dst: ip}).outcome == OutLocal
 }
 
 // input is ip_route_input_slow.

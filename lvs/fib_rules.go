@@ -55,7 +55,7 @@ func selects(p netip.Prefix, ip netip.Addr) bool {
 // no route, or one of type throw.
 func (f fib) table(table int, fl flow) result {
 	var best []Route
-	for _, r := range f.s.Routes {
+	for _, r := range f.routes(table, fl.dst) {
 		if r.Table != table || !r.Dst.IsValid() || r.Dst.Addr().Is4() != fl.dst.Is4() || !r.Dst.Contains(fl.dst) || !f.usable(r, fl) {
 			continue
 		}
@@ -95,22 +95,43 @@ func (f fib) broadcast(table int, fl flow) result {
 	if table != TableLocal || !fl.dst.Is4() || fl.oif != "" {
 		return result{}
 	}
+	over := func(device string) result {
+		return result{OutOther, []Route{{Table: TableLocal, Type: "broadcast", Dst: netip.PrefixFrom(fl.dst, 32), Device: device}}}
+	}
+	if f.index != nil {
+		if device, ok := f.index.broadcasts[fl.dst]; ok {
+			return over(device)
+		}
+		return result{}
+	}
 	for _, a := range f.s.Addresses {
-		subnet := a.Prefix
-		if a.Peer.IsValid() {
-			subnet = a.Peer
-		}
-		if !subnet.Addr().Is4() || a.Secondary && !a.Broadcast.IsValid() {
+		if !slices.Contains(broadcastsOf(a), fl.dst) {
 			continue
 		}
-		if l, ok := f.s.Link(a.Device); !ok || !l.Up {
-			continue
-		}
-		if a.Broadcast == fl.dst || subnet.Bits() < 31 && !a.Secondary && lastAddr(subnet) == fl.dst {
-			return result{OutOther, []Route{{Table: TableLocal, Type: "broadcast", Dst: netip.PrefixFrom(fl.dst, 32), Device: a.Device}}}
+		if l, ok := f.s.Link(a.Device); ok && l.Up {
+			return over(a.Device)
 		}
 	}
 	return result{}
+}
+
+// broadcastsOf are the broadcast addresses that come with an address: the one it was given, and the last of its subnet.
+func broadcastsOf(a Address) []netip.Addr {
+	subnet := a.Prefix
+	if a.Peer.IsValid() {
+		subnet = a.Peer
+	}
+	if !subnet.Addr().Is4() {
+		return nil
+	}
+	var out []netip.Addr
+	if a.Broadcast.IsValid() {
+		out = append(out, a.Broadcast)
+	}
+	if subnet.Bits() < 31 && !a.Secondary {
+		out = append(out, lastAddr(subnet))
+	}
+	return out
 }
 
 func lastAddr(p netip.Prefix) netip.Addr {
@@ -190,7 +211,7 @@ func (f fib) validateSource(q RouteQuery, oif string) Outcome {
 		case acceptLocal.Value != 0:
 			return OutLocal
 		case f.custom():
-		case len(f.s.AddressesOf(q.Src)) > 0:
+		case f.has(q.Src):
 			return OutRejected
 		default:
 			return OutLocal
