@@ -8,6 +8,7 @@ import (
 
 	"lvstui/capture"
 	"lvstui/lvs"
+	"lvstui/probes/filter"
 )
 
 // Observation is what is brought before Diagnose of one host: its facts, and the flows seen on it.
@@ -26,16 +27,32 @@ type Host struct {
 	Observation
 	Roles []lvs.Role
 
-	addresses map[netip.Addr][]lvs.Address // a director may have thousands
+	// A director may have thousands of these.
+	addresses map[netip.Addr][]lvs.Address
+	flows     map[netip.Addr][]capture.Flow
+	latest    time.Time // when the last packet was seen
+	routing   *lvs.Routing
+	rules     *filter.Rules
 }
 
 func newHost(o Observation) *Host {
-	h := &Host{Observation: o, addresses: make(map[netip.Addr][]lvs.Address, len(o.Snapshot.Addresses))}
+	h := &Host{Observation: o, addresses: make(map[netip.Addr][]lvs.Address, len(o.Snapshot.Addresses)), flows: map[netip.Addr][]capture.Flow{},
+		routing: lvs.NewRouting(o.Snapshot), rules: filter.Compile(o.Snapshot.Netfilter)}
 	for _, a := range o.Snapshot.Addresses {
 		h.addresses[a.Prefix.Addr()] = append(h.addresses[a.Prefix.Addr()], a)
 	}
+	for _, f := range o.Flows {
+		vip := f.Virtual.Addr()
+		h.flows[vip] = append(h.flows[vip], f)
+		if f.LastSeen.After(h.latest) {
+			h.latest = f.LastSeen
+		}
+	}
 	return h
 }
+
+// Filter is the host's packet filter, ready to be asked. It must not be asked when Snapshot.Netfilter is nil.
+func (h *Host) Filter() *filter.Rules { return h.rules }
 
 // Has tells whether the address is configured on any device of the host.
 func (h *Host) Has(ip netip.Addr) bool { return len(h.addresses[ip]) > 0 }
@@ -110,14 +127,14 @@ func parking(l lvs.Link) bool {
 }
 
 // RoutedLocal tells whether the host accepts packets for ip as its own: by an address, a local route or a prefix on lo.
-func (h *Host) RoutedLocal(ip netip.Addr) (local, known bool) { return h.Snapshot.IsLocal(ip) }
+func (h *Host) RoutedLocal(ip netip.Addr) (local, known bool) { return h.routing.IsLocal(ip) }
 
 // FlowsTo returns the flows to a VIP that count as evidence: seen here, and not started by this host itself, because a
 // client on the director or on a real server never takes the path (catalogue: client-on-director).
 func (h *Host) FlowsTo(vip netip.Addr) []capture.Flow {
 	var out []capture.Flow
-	for _, f := range h.Flows {
-		if f.Virtual.Addr() == vip && (!h.ownsClient(f) || h.Is(lvs.RoleClient)) {
+	for _, f := range h.flows[vip] {
+		if !h.ownsClient(f) || h.Is(lvs.RoleClient) {
 			out = append(out, f)
 		}
 	}
@@ -127,14 +144,8 @@ func (h *Host) FlowsTo(vip netip.Addr) []capture.Flow {
 // RecentFlowsTo are the flows to a VIP that count as evidence and began within FlowWindow of the latest packet seen here, met from
 // their beginning, oldest first: what was cured a minute ago says nothing of now.
 func (h *Host) RecentFlowsTo(vip netip.Addr) []capture.Flow {
-	var latest time.Time
-	for _, f := range h.Flows {
-		if f.LastSeen.After(latest) {
-			latest = f.LastSeen
-		}
-	}
 	recent := slices.DeleteFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
-		return f.MidStream || latest.Sub(f.FirstSeen) > FlowWindow
+		return f.MidStream || h.latest.Sub(f.FirstSeen) > FlowWindow
 	})
 	slices.SortStableFunc(recent, byStart)
 	return recent
@@ -152,10 +163,8 @@ func (h *Host) SeenClients(vip netip.Addr) []netip.Addr {
 			out = append(out, ip)
 		}
 	}
-	for _, f := range h.Flows {
-		if f.Virtual.Addr() == vip {
-			add(f.Client.Addr())
-		}
+	for _, f := range h.flows[vip] {
+		add(f.Client.Addr())
 	}
 	for _, c := range h.Snapshot.Clients {
 		if !c.Assumed() && (c.Virtual == vip || !c.Virtual.IsValid()) {
@@ -187,11 +196,14 @@ func (h *Host) Served(vip netip.Addr) bool {
 
 // Asked is the kernel's answer to a routing question, or, when it was not asked, the prediction from the routes.
 func (h *Host) Asked(q lvs.RouteQuery) lvs.RouteAnswer {
-	if a, ok := h.Snapshot.Answer(q); ok {
+	if a, ok := h.routing.Answer(q); ok {
 		return a
 	}
-	return h.Snapshot.Lookup(q)
+	return h.routing.Lookup(q)
 }
+
+// Answer is the kernel's answer to exactly this question, when it was asked.
+func (h *Host) Answer(q lvs.RouteQuery) (lvs.RouteAnswer, bool) { return h.routing.Answer(q) }
 
 // Counter is a counter's value since boot; 0 also when it could not be read.
 func (h *Host) Counter(name string) uint64 { return h.Snapshot.Counters[name] }

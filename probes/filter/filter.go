@@ -89,35 +89,35 @@ func (d Decision) Command() string {
 
 // BeforeIPVS is what becomes of a packet for an address of this host before ip_vs takes it: ingress, prerouting, and the
 // input chains with a priority below 99.
-func BeforeIPVS(nf *lvs.Netfilter, p Packet) Decision {
-	return inTurn(nf, p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"input", PriorityIPVSInput}})
+func (r *Rules) BeforeIPVS(p Packet) Decision {
+	return r.inTurn(p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"input", PriorityIPVSInput}})
 }
 
 // Received is what becomes of a packet for an address of this host before its socket gets it.
-func Received(nf *lvs.Netfilter, p Packet) Decision {
-	return inTurn(nf, p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"input", maxPriority}})
+func (r *Rules) Received(p Packet) Decision {
+	return r.inTurn(p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"input", maxPriority}})
 }
 
 // Sent is what becomes of a packet that this host sends.
-func Sent(nf *lvs.Netfilter, p Packet) Decision {
-	return inTurn(nf, p, []hookPart{{"output", maxPriority}, {"postrouting", maxPriority}})
+func (r *Rules) Sent(p Packet) Decision {
+	return r.inTurn(p, []hookPart{{"output", maxPriority}, {"postrouting", maxPriority}})
 }
 
 // Forwarded is what becomes of a packet that this host sends on for others.
-func Forwarded(nf *lvs.Netfilter, p Packet) Decision {
-	return inTurn(nf, p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"forward", maxPriority}, {"postrouting", maxPriority}})
+func (r *Rules) Forwarded(p Packet) Decision {
+	return r.inTurn(p, []hookPart{{"ingress", maxPriority}, {"prerouting", maxPriority}, {"forward", maxPriority}, {"postrouting", maxPriority}})
 }
 
 // NewSource is whether the nat chains of postrouting give a packet that this host sends another source address: Rewrite when one does, Accept
 // when none does. They see the first packet of a connection that is tracked, and no other.
-func NewSource(nf *lvs.Netfilter, p Packet) Decision {
-	e := &evaluation{nf: nf, packet: state{Packet: p}, budget: ruleBudget, nat: true}
+func (r *Rules) NewSource(p Packet) Decision {
+	e := &evaluation{rules: r, packet: state{Packet: p}, budget: ruleBudget, nat: true}
 	return e.verdict(e.hook(hookPart{"postrouting", maxPriority}))
 }
 
 // Hook is what the base chains of one hook with a priority below limit do with the packet.
-func Hook(nf *lvs.Netfilter, hook string, limit int, p Packet) Decision {
-	return inTurn(nf, p, []hookPart{{hook, limit}})
+func (r *Rules) Hook(hook string, limit int, p Packet) Decision {
+	return r.inTurn(p, []hookPart{{hook, limit}})
 }
 
 const maxPriority = int(^uint(0) >> 1)
@@ -130,7 +130,7 @@ type hookPart struct {
 // evaluation is the way of one packet through the chains. Where a rule may or may not hold the packet takes both ways, so
 // several ends are possible; only when all agree there is an answer.
 type evaluation struct {
-	nf     *lvs.Netfilter
+	rules  *Rules
 	packet state
 	budget int  // rules left to look at: a hostile file may hold chains that multiply
 	nat    bool // only what nat chains do with the source counts
@@ -153,8 +153,8 @@ const ruleBudget = 500_000
 // maxDepth is above the kernel's limit for nested jumps of nftables (NFT_JUMP_STACK_SIZE, 16); legacy tables allow more.
 const maxDepth = 64
 
-func inTurn(nf *lvs.Netfilter, p Packet, parts []hookPart) Decision {
-	e := &evaluation{nf: nf, packet: state{Packet: p}, budget: ruleBudget}
+func (r *Rules) inTurn(p Packet, parts []hookPart) Decision {
+	e := &evaluation{rules: r, packet: state{Packet: p}, budget: ruleBudget}
 	e.packet.local = slices.ContainsFunc(parts, func(part hookPart) bool { return part.hook == "input" })
 	for _, part := range parts {
 		if !e.hook(part) {
@@ -193,12 +193,11 @@ func (e *evaluation) hook(part hookPart) bool {
 
 func (e *evaluation) baseChains(part hookPart) []*lvs.Chain {
 	var out []*lvs.Chain
-	for i := range e.nf.Chains {
-		if c := &e.nf.Chains[i]; c.Hook == part.hook && c.Priority < part.limit && e.packet.seenBy(c.Family) && (!e.nat || c.Type == "nat") {
+	for _, c := range e.rules.base[part.hook] {
+		if c.Priority < part.limit && e.packet.seenBy(c.Family) && (!e.nat || c.Type == "nat") {
 			out = append(out, c)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *lvs.Chain) int { return cmp.Compare(a.Priority, b.Priority) })
 	return out
 }
 
@@ -334,13 +333,7 @@ func (e *evaluation) jump(chain *lvs.Chain, rule *lvs.FilterRule, surely bool, d
 
 // target finds a chain of the same table.
 func (e *evaluation) target(from *lvs.Chain, name string) *lvs.Chain {
-	for i := range e.nf.Chains {
-		c := &e.nf.Chains[i]
-		if c.Name == name && c.Table == from.Table && c.Family == from.Family && c.Backend == from.Backend {
-			return c
-		}
-	}
-	return nil
+	return e.rules.chains[chainName{from.Backend, from.Family, from.Table, name}]
 }
 
 // MatchesOn tells whether the deciding rule looks at a field, spelled as in lvs.Match.

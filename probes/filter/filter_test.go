@@ -150,7 +150,7 @@ func TestBeforeIPVS(t *testing.T) {
 		{"a value nobody understands", []lvs.Chain{base("inet", "input", 0, "", rule("drop", "tcp dport http"))}, nil, Unknown, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := BeforeIPVS(&lvs.Netfilter{Chains: tt.chains, Sets: tt.sets}, syn)
+			got := Compile(&lvs.Netfilter{Chains: tt.chains, Sets: tt.sets}).BeforeIPVS(syn)
 			if got.Verdict != tt.want || !strings.Contains(got.Where(), tt.where) {
 				t.Errorf("got %s by %q, want %s by %q", got.Verdict, got.Where(), tt.want, tt.where)
 			}
@@ -185,7 +185,7 @@ func TestUnknownPacketFields(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			nf := &lvs.Netfilter{Chains: []lvs.Chain{base("inet", "input", 0, tt.policy, tt.rule)}}
-			if got := BeforeIPVS(nf, tt.packet); got.Verdict != tt.want {
+			if got := Compile(nf).BeforeIPVS(tt.packet); got.Verdict != tt.want {
 				t.Errorf("got %s by %q, want %s", got.Verdict, got.Where(), tt.want)
 			}
 		})
@@ -200,11 +200,11 @@ func TestIPv6(t *testing.T) {
 		base("inet", "input", 0, "", rule("drop", "ip daddr != 10.0.0.1")),
 		base("ip6", "input", 0, "drop", rule("accept", "ip6 saddr 2001:db8:1::/48", "meta l4proto 6")),
 	}}
-	if got := BeforeIPVS(nf, p); got.Verdict != Accept {
+	if got := Compile(nf).BeforeIPVS(p); got.Verdict != Accept {
 		t.Errorf("got %s by %q, want accept", got.Verdict, got.Where())
 	}
 	p.Src = netip.MustParseAddr("2001:db8:2::10")
-	if got := BeforeIPVS(nf, p); got.Verdict != Drop || got.Chain.Family != "ip6" {
+	if got := Compile(nf).BeforeIPVS(p); got.Verdict != Drop || got.Chain.Family != "ip6" {
 		t.Errorf("got %s by %q, want drop by ip6", got.Verdict, got.Where())
 	}
 }
@@ -215,18 +215,18 @@ func TestReceivedAndSent(t *testing.T) {
 		base("inet", "output", 0, "drop", rule("accept", "meta oifname eth1")),
 		base("ip", "postrouting", 100, "", rule("masquerade", "meta oifname eth9")),
 	}}
-	if got := Received(nf, syn); got.Verdict != Drop {
+	if got := Compile(nf).Received(syn); got.Verdict != Drop {
 		t.Errorf("a chain behind ip_vs drops what a socket would get; got %s", got.Verdict)
 	}
 	out := Packet{Oif: "eth1", Src: syn.Dst, Dst: syn.Src, Protocol: lvs.TCP, SrcPort: 80, DstPort: 40000}
-	if got := Sent(nf, out); got.Verdict != Accept {
+	if got := Compile(nf).Sent(out); got.Verdict != Accept {
 		t.Errorf("got %s by %q, want accept", got.Verdict, got.Where())
 	}
 	out.Oif = "eth0"
-	if got := Sent(nf, out); got.Verdict != Drop {
+	if got := Compile(nf).Sent(out); got.Verdict != Drop {
 		t.Errorf("got %s, want drop", got.Verdict)
 	}
-	if got := Hook(nf, "output", 0, out); got.Verdict != Accept {
+	if got := Compile(nf).Hook("output", 0, out); got.Verdict != Accept {
 		t.Errorf("the chain at priority 0 is not below 0; got %s", got.Verdict)
 	}
 }
@@ -238,7 +238,7 @@ func TestBackendsAreApart(t *testing.T) {
 	}
 	other := lvs.Chain{Backend: "nftables", Family: "ip", Table: "filter", Name: "WEB", Rules: []lvs.FilterRule{rule("accept")}}
 	nf := &lvs.Netfilter{Chains: []lvs.Chain{other, legacy("INPUT", "input", rule("jump WEB")), legacy("WEB", "", rule("drop"))}}
-	got := BeforeIPVS(nf, syn)
+	got := Compile(nf).BeforeIPVS(syn)
 	if got.Verdict != Drop || got.Chain.Backend != "legacy" {
 		t.Fatalf("got %s by %q, want drop by the legacy chain", got.Verdict, got.Where())
 	}
@@ -257,7 +257,7 @@ func TestFlagsOfThePacket(t *testing.T) {
 		packet Packet
 		want   Verdict
 	}{{syn, Accept}, {ack, Drop}} {
-		if got := BeforeIPVS(nf, c.packet).Verdict; got != c.want {
+		if got := Compile(nf).BeforeIPVS(c.packet).Verdict; got != c.want {
 			t.Errorf("flags %q: %s, want %s", c.packet.Flags, got, c.want)
 		}
 	}
@@ -285,12 +285,12 @@ func TestNewSource(t *testing.T) {
 		{"some sources, one of them", masquerade("ip saddr 10.0.0.0/8"), from, Rewrite},
 		{"nothing of nat", dropping, forwarded, Accept},
 	} {
-		if got := NewSource(&lvs.Netfilter{Chains: []lvs.Chain{dropping, c.chain}}, c.packet).Verdict; got != c.want {
+		if got := Compile(&lvs.Netfilter{Chains: []lvs.Chain{dropping, c.chain}}).NewSource(c.packet).Verdict; got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 	nf := &lvs.Netfilter{Chains: []lvs.Chain{masquerade("meta oifname eth1")}}
-	if got := Sent(nf, forwarded).Verdict; got != Accept {
+	if got := Compile(nf).Sent(forwarded).Verdict; got != Accept {
 		t.Errorf("a masqueraded packet is sent all the same: %s", got)
 	}
 }

@@ -44,26 +44,24 @@ func (e *evaluation) match(chain *lvs.Chain, rule *lvs.FilterRule) answer {
 }
 
 func (e *evaluation) condition(chain *lvs.Chain, m lvs.Match) answer {
-	values, complete := m.Values, true
-	if m.Set != "" {
-		values, complete = e.elements(chain, m.Set)
-	}
-	if len(values) == 0 && m.Set == "" {
-		complete = false // a condition whose value was not understood
-	}
-	if m.Field == "ip frag-off" && m.Values == nil { // iptables -f
+	if m.Field == "ip frag-off" && m.Values == nil && m.Set == "" { // iptables -f
 		return known(m.Negate)
 	}
-	one, ok := e.packet.concatenation(m.Field)
-	if !ok { // the packet has no such field, or nothing is known about it
-		return one("")
-	}
+	values, complete := e.rules.values(chain, m)
 	any := no
 	if !complete {
 		any = perhaps
 	}
-	for _, v := range values {
-		any = max(any, one(strings.TrimSpace(v)))
+	if ip, is := e.packet.addressField(m.Field); is {
+		any = max(any, values.holdAddress(ip))
+	} else {
+		one, ok := e.packet.concatenation(m.Field)
+		if !ok { // the packet has no such field, or nothing is known about it
+			return one("")
+		}
+		for _, v := range values.text {
+			any = max(any, one(strings.TrimSpace(v)))
+		}
 	}
 	if m.Negate {
 		return any.not()
@@ -71,15 +69,15 @@ func (e *evaluation) condition(chain *lvs.Chain, m lvs.Match) answer {
 	return any
 }
 
-// elements are those of a named set of the chain's table; complete is false when some were not read.
-func (e *evaluation) elements(chain *lvs.Chain, name string) (elements []string, complete bool) {
-	name = strings.TrimPrefix(name, "@")
-	for _, s := range e.nf.Sets {
-		if s.Name == name && s.Table == chain.Table && s.Family == chain.Family {
-			return s.Elements, !s.Truncated
-		}
+// addressField is the packet's address that a field is about, when it has such a field.
+func (p *state) addressField(field string) (ip netip.Addr, is bool) {
+	switch {
+	case field == "ip saddr" && !p.v6(), field == "ip6 saddr" && p.v6():
+		return p.Src, true
+	case field == "ip daddr" && !p.v6(), field == "ip6 daddr" && p.v6():
+		return p.Dst, true
 	}
-	return nil, false
+	return netip.Addr{}, false
 }
 
 // concatenation finds the comparison for one field, or for several with " . " between them.

@@ -104,7 +104,7 @@ func ackFate(c *probes.Case, v lvs.Service, loose int) (d filter.Decision, certa
 	}
 	packet := func(dev, flag, state string) passage {
 		return passage{v, lvs.Established, func(client netip.Addr) filter.Decision {
-			return filter.BeforeIPVS(c.Snapshot.Netfilter, filter.Packet{Iif: dev, Src: client, Dst: v.Address, Protocol: lvs.TCP, DstPort: v.Port, State: state, Flags: flag})
+			return c.Filter().BeforeIPVS(filter.Packet{Iif: dev, Src: client, Dst: v.Address, Protocol: lvs.TCP, DstPort: v.Port, State: state, Flags: flag})
 		}}
 	}
 	devices, _ := arrivals(c, v.Address)

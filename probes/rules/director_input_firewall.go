@@ -83,7 +83,7 @@ func filtered(c *probes.Case, v lvs.Service) (d filter.Decision, certainty probe
 	certainty, ok = probes.Certain, true
 	for _, dev := range devices {
 		verdict, sure := passage{v, lvs.SynForwarded, func(client netip.Addr) filter.Decision {
-			return filter.BeforeIPVS(c.Snapshot.Netfilter, filter.Packet{Iif: dev, Src: client, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"})
+			return c.Filter().BeforeIPVS(filter.Packet{Iif: dev, Src: client, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"})
 		}}.judge(c)
 		switch {
 		case verdict.Verdict == filter.Accept:

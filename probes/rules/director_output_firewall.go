@@ -97,7 +97,7 @@ func forwardDevices(c *probes.Case, v lvs.Service) []string {
 func forwardedSYN(c *probes.Case, v lvs.Service, dev string) (filter.Decision, probes.Certainty) {
 	as := func(state string) (filter.Decision, probes.Certainty) {
 		return passage{v, lvs.SynForwarded, func(client netip.Addr) filter.Decision {
-			return filter.Sent(c.Snapshot.Netfilter, filter.Packet{Oif: dev, Src: client, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: state})
+			return c.Filter().Sent(filter.Packet{Oif: dev, Src: client, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: state})
 		}}.judge(c)
 	}
 	tracked, known := c.Snapshot.Sysctl("net/ipv4/vs/conntrack")

@@ -74,14 +74,14 @@ or leave the VIP out in front of the masquerade rule:
 // rewritten is what the nat chains do with the SYN on its way to a real server: of anybody, or, where a rule looks at the client, of those who were seen.
 func rewritten(c *probes.Case, v lvs.Service, dev string) (filter.Decision, probes.Certainty) {
 	p := filter.Packet{Oif: dev, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"}
-	d := filter.NewSource(c.Snapshot.Netfilter, p)
+	d := c.Filter().NewSource(p)
 	if d.Verdict != filter.Unknown {
 		return d, probes.Strong
 	}
 	clients, assumed := c.ClientsOf(v.Address)
 	for _, client := range clients {
 		p.Src = client
-		if d = filter.NewSource(c.Snapshot.Netfilter, p); d.Verdict != filter.Rewrite {
+		if d = c.Filter().NewSource(p); d.Verdict != filter.Rewrite {
 			return d, ""
 		}
 	}

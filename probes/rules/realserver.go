@@ -111,7 +111,7 @@ func vipLocal(c *probes.Case, vip netip.Addr) (local, known bool) {
 	if c.Has(vip) {
 		return true, true
 	}
-	if a, ok := c.Snapshot.Answer(lvs.RouteQuery{Dst: vip}); ok && a.Outcome != lvs.OutUnknown {
+	if a, ok := c.Answer(lvs.RouteQuery{Dst: vip}); ok && a.Outcome != lvs.OutUnknown {
 		return a.Outcome == lvs.OutLocal, true
 	}
 	return c.RoutedLocal(vip)

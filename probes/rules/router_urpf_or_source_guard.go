@@ -256,7 +256,7 @@ func forwardBlocks(c *probes.Case, vip netip.Addr, leg answerLeg) filter.Decisio
 		}
 		out := c.Asked(lvs.RouteQuery{Dst: f.Client.Addr()})
 		p := filter.Packet{Iif: leg.device, Oif: out.Device, Src: vip, Dst: f.Client.Addr(), Protocol: f.Protocol, SrcPort: f.Virtual.Port(), DstPort: f.Client.Port()}
-		if d := filter.Forwarded(c.Snapshot.Netfilter, p); d.Blocked() {
+		if d := c.Filter().Forwarded(p); d.Blocked() {
 			return d
 		}
 	}

@@ -42,7 +42,7 @@ and in the file that is loaded at boot.`,
 		var out []probes.Finding
 		sent := sentHere(c)
 		stopped, unsure := rsStops(c, sent, lvs.SynAckSent, func(n needed, dev string, client netip.Addr) filter.Decision {
-			return filter.Received(c.Snapshot.Netfilter, filter.Packet{Iif: dev, Src: client, Dst: n.vip, Protocol: n.protocol, DstPort: n.port, State: "new"})
+			return c.Filter().Received(filter.Packet{Iif: dev, Src: client, Dst: n.vip, Protocol: n.protocol, DstPort: n.port, State: "new"})
 		}, rsDevices)
 		if unsure {
 			c.CannotTell(lvs.SourceNetfilter)
@@ -189,14 +189,14 @@ func closedForVIP(c *probes.Case, n needed) (filter.Decision, bool) {
 	var stopped filter.Decision
 	for _, dev := range rsDevices(c, n.vip) {
 		p := filter.Packet{Iif: dev, Dst: n.vip, Protocol: n.protocol, DstPort: n.port, State: "new"}
-		d := filter.Received(c.Snapshot.Netfilter, p)
+		d := c.Filter().Received(p)
 		if !d.Blocked() {
 			return d, false
 		}
 		for _, a := range c.Snapshot.Addresses {
 			if a.Device == dev && a.Scope == "global" && a.Prefix.Addr().Is4() == n.vip.Is4() && a.Prefix.Addr() != n.vip {
 				p.Dst = a.Prefix.Addr()
-				if filter.Received(c.Snapshot.Netfilter, p).Verdict == filter.Accept {
+				if c.Filter().Received(p).Verdict == filter.Accept {
 					stopped = d
 				}
 			}

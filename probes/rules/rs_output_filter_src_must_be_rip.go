@@ -35,7 +35,7 @@ and in the file that is loaded at boot.`,
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
 		stopped, unsure := rsStops(c, sentHere(c), lvs.SynAckSent, func(n needed, dev string, client netip.Addr) filter.Decision {
-			return filter.Sent(c.Snapshot.Netfilter, filter.Packet{Oif: dev, Src: n.vip, Dst: client, Protocol: n.protocol, SrcPort: n.port, State: "established"})
+			return c.Filter().Sent(filter.Packet{Oif: dev, Src: n.vip, Dst: client, Protocol: n.protocol, SrcPort: n.port, State: "established"})
 		}, answerDevices)
 		if unsure {
 			c.CannotTell(lvs.SourceNetfilter)

@@ -201,7 +201,7 @@ func redirects(c *probes.Case, n needed) matched {
 	if devs := arrivalDevices(c, n.vip); len(devs) > 0 {
 		p.Iif = devs[0]
 	}
-	d := filter.Hook(c.Snapshot.Netfilter, "prerouting", math.MaxInt, p)
+	d := c.Filter().Hook("prerouting", math.MaxInt, p)
 	switch {
 	case d.Verdict != filter.Unknown:
 		return matchNo

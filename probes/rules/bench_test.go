@@ -1,0 +1,82 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+// manyServices is a director with n virtual services of four destinations each, a firewall that names every second VIP in a set, and as many
+// flows as nothing: what a large installation looks like.
+func manyServices(t testing.TB, n int) *lvs.Snapshot {
+	t.Helper()
+	s, err := loadHost("director", []byte(`{"base": "single/director"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := lvs.Set{Family: "inet", Table: "filter", Name: "vips"}
+	s.IPVS.Services = nil
+	for i := range n {
+		vip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		v := lvs.Service{Protocol: lvs.TCP, Address: vip, Port: uint16(80 + i%3), Scheduler: "rr"}
+		for d := range 4 {
+			v.Destinations = append(v.Destinations, lvs.Destination{Address: netip.AddrFrom4([4]byte{192, 168, 10, byte(16 + (i+d)%200)}), Port: v.Port, Forward: lvs.Gate, Weight: 1})
+		}
+		s.IPVS.Services = append(s.IPVS.Services, v)
+		s.Addresses = append(s.Addresses, lvs.Address{Device: "eth0", Prefix: netip.PrefixFrom(vip, 32), Scope: "global", Label: "eth0"})
+		if i%2 == 0 {
+			set.Elements = append(set.Elements, vip.String())
+		}
+	}
+	accept := func(field, set string, values ...string) lvs.FilterRule {
+		return lvs.FilterRule{Verdict: "accept", Matches: []lvs.Match{{Field: field, Set: set, Values: values}}, Text: field}
+	}
+	s.Netfilter = &lvs.Netfilter{NFTables: true, Legacy: true, Sets: []lvs.Set{set}, Chains: []lvs.Chain{
+		{Backend: "nftables", Family: "inet", Table: "filter", Name: "input", Type: "filter", Hook: "input", Policy: "drop", Rules: []lvs.FilterRule{
+			accept("ct state", "", "established", "related"), accept("ip daddr", "vips"), accept("ip daddr", "", "10.0.0.0/8"), accept("tcp dport", "", "22"),
+		}},
+		{Backend: "nftables", Family: "inet", Table: "filter", Name: "output", Type: "filter", Hook: "output", Policy: "accept", Rules: []lvs.FilterRule{
+			accept("ip daddr", "vips"),
+		}},
+	}}
+	deriveRoutes(s)
+	return s
+}
+
+// BenchmarkDiagnose is how long the rules take on directors of different sizes: linear, and below two seconds for 10,000 services.
+func BenchmarkDiagnose(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		s := manyServices(b, n)
+		b.Run(fmt.Sprintf("%d-services", n), func(b *testing.B) {
+			for b.Loop() {
+				probes.Diagnose(All(), []probes.Observation{{Snapshot: s}}, probes.Options{})
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/service")
+		})
+	}
+}
+
+// Twice the services may take about twice the time, not four times; measured roughly, because the machine may be busy.
+func TestDiagnoseIsLinear(t *testing.T) {
+	best := func(n int) time.Duration {
+		s := manyServices(t, n)
+		shortest := time.Hour
+		for range 3 {
+			start := time.Now()
+			r := probes.Diagnose(All(), []probes.Observation{{Snapshot: s}}, probes.Options{})
+			shortest = min(shortest, time.Since(start))
+			if r.Verdict != probes.VerdictOK {
+				t.Fatalf("%d services: verdict %s, findings %d, undecided %v", n, r.Verdict, len(r.Findings), r.Undecided)
+			}
+		}
+		return shortest
+	}
+	small, large := best(500), best(4000)
+	if large > 32*small+100*time.Millisecond {
+		t.Errorf("8 times as many services take %s, after %s: that is not linear", large, small)
+	}
+}
