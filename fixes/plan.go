@@ -11,7 +11,7 @@ import (
 // Step is one small reversible change of one host. The set of steps is closed: every kind has its file here, with
 // Simulate and Undo, and a case in fixes/apply that does it to the kernel.
 type Step interface {
-	// Kind is the word under which the journal stores the step: "sysctl", "address".
+	// Kind is the word under which the journal stores the step: "sysctl", "address-add".
 	Kind() string
 	// Command is what an operator would type to do the same by hand.
 	Command() string

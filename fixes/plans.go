@@ -9,20 +9,7 @@ import (
 )
 
 // The plans here are what rules offer. Each is the smallest change to the snapshot it is given, in an order in which no prefix
-// makes anything worse, and empty when there is nothing to do. They may be appended with Then.
-
-// Then is p followed by what next makes of the host after p: plans that need more than one thing are built of those that
-// do one. The words are p's.
-func (p Plan) Then(s *lvs.Snapshot, next func(*lvs.Snapshot) Plan) Plan {
-	after, err := p.After(s)
-	if err != nil {
-		return p
-	}
-	more := next(after)
-	p.Steps = slices.Concat(p.Steps, more.Steps)
-	p.Elsewhere = slices.Concat(p.Elsewhere, more.Elsewhere)
-	return p
-}
+// makes anything worse, and empty when there is nothing to do.
 
 // QuietARP keeps a real server from answering ARP for the VIPs and from asking with them: arp_ignore and arp_announce on
 // every interface on which it is needed. Values that suffice are left alone, also arp_ignore 3 for VIPs of host scope.
