@@ -1,11 +1,11 @@
 package lab
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/moby/ipvs"
 	"golang.org/x/sys/unix"
@@ -17,11 +17,15 @@ func needIPVS() error {
 	if _, err := os.Stat(table); err == nil {
 		return nil
 	}
-	said, _ := exec.Command("modprobe", "ip_vs").CombinedOutput()
-	if _, err := os.Stat(table); err != nil {
-		return fmt.Errorf("this kernel has no ip_vs (modprobe: %q), so no director can run on it; let the lab boot a kernel of its own: lvstui lab --guest", bytes.TrimSpace(said))
+	said, loading := exec.Command("modprobe", "ip_vs").CombinedOutput()
+	if _, err := os.Stat(table); err == nil {
+		return nil
 	}
-	return nil
+	why := "modprobe ip_vs says nothing"
+	if loading != nil {
+		why = strings.TrimSpace(fmt.Sprintf("modprobe ip_vs: %v %s", loading, said))
+	}
+	return fmt.Errorf("this kernel has no ip_vs (%s), so no director can run on it; let the lab boot a kernel of its own: lvstui lab --guest", why)
 }
 
 // withIPVS runs fn with a handle on the director's IPVS table.

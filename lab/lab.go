@@ -27,9 +27,6 @@ type Spec struct {
 	Timeout time.Duration
 	// NoClient leaves the client silent until Try is called.
 	NoClient bool
-
-	// withoutIPVS leaves the director without a virtual service, for tests on a kernel that has no ip_vs.
-	withoutIPVS bool
 }
 
 // Lab is a cluster that runs.
@@ -68,10 +65,8 @@ func Up(ctx context.Context, spec Spec) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the lab makes network namespaces and needs root; type: sudo lvstui lab")
 	}
-	if !spec.withoutIPVS {
-		if err := needIPVS(); err != nil {
-			return nil, err
-		}
+	if err := needIPVS(); err != nil {
+		return nil, err
 	}
 	l := &Lab{spec: spec, plan: p, web: map[string]*webServer{}, healers: map[string]*undo{},
 		done: make(chan struct{}), startedAt: time.Now().Round(0)}
@@ -98,10 +93,8 @@ func (l *Lab) start(ctx context.Context) error {
 		}
 		l.web[name] = w
 	}
-	if !l.spec.withoutIPVS {
-		if err := l.schedule(Port); err != nil {
-			return err
-		}
+	if err := l.schedule(Port); err != nil {
+		return err
 	}
 	l.aging.every(agingTime, l.ageVIP)
 	for _, id := range l.spec.Faults {
