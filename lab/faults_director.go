@@ -40,6 +40,9 @@ var directorFaults = []Fault{
 			Findings: []ExpectedFinding{{Director, "forward-method-not-dr", "certain", false}},
 			Flows: []ExpectedFlow{
 				{Host: Client, Reached: "syn-sent", StalledAt: "syn-ack-at-client"},
+				// The SYN goes on, but to the RIP: it is no longer a packet for the VIP.
+				{Host: Director, Reached: "syn-at-director", StalledAt: "syn-forwarded"},
+				{Host: RealServer2},
 			},
 		},
 		inject: func(l *Lab, u *undo) error {
