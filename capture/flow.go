@@ -32,6 +32,7 @@ type Flow struct {
 	Virtual   netip.AddrPort `json:"virtual"`
 	Protocol  lvs.Protocol   `json:"protocol"`
 	Vantage   lvs.Vantage    `json:"vantage"`
+	Vantages  []lvs.Vantage  `json:"vantages,omitempty"` // of a flow that Merge joined: every host that saw it, along the path
 	Outcome   Outcome        `json:"outcome"`
 	Reached   lvs.Stage      `json:"reached"`    // the last stage seen or implied
 	StalledAt lvs.Stage      `json:"stalled_at"` // the first missing stage; "" is null in JSON
@@ -73,6 +74,7 @@ type StageSight struct {
 	Direction Direction      `json:"direction,omitzero"`
 	SrcMAC    MAC            `json:"src_mac,omitzero"`
 	DstMAC    MAC            `json:"dst_mac,omitzero"`
+	Vantage   lvs.Vantage    `json:"vantage,omitempty"` // of a joined flow: the host whose frame it is, by whose clock Time is
 }
 
 // Reject is a RST or an ICMP error, and who sent it: by TTL and MAC one can tell the director's own stack
@@ -123,6 +125,8 @@ type Event struct {
 	Code           uint8     `json:"icmp_code,omitempty"`
 	Retransmission bool      `json:"retransmission,omitempty"`
 	Forwarded      bool      `json:"forwarded,omitempty"` // the same packet again on its way out: forwarded, not resent
+
+	Vantage lvs.Vantage `json:"vantage,omitempty"` // of a joined flow: the host that saw it, by whose clock Time is
 }
 
 // Stage returns what the flow tells about stage s.

@@ -6,6 +6,7 @@ package file
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -65,9 +66,23 @@ const (
 	sniffBytes    = 512
 )
 
-// Open finds out what r holds and prepares to read it. It reads only what it needs.
+// Open finds out what r holds and prepares to read it. It reads only what it needs. A file compressed with gzip is
+// unpacked on the way, once.
 func Open(r io.Reader) (Source, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
+	if head, _ := br.Peek(2); compressed(head) {
+		z, err := gzip.NewReader(br)
+		if err != nil {
+			return nil, fmt.Errorf("the capture is compressed with gzip and damaged: %w", cut(err))
+		}
+		br = bufio.NewReaderSize(z, 64<<10)
+	}
+	return open(br)
+}
+
+func compressed(head []byte) bool { return len(head) >= 2 && head[0] == 0x1f && head[1] == 0x8b }
+
+func open(br *bufio.Reader) (Source, error) {
 	head, err := br.Peek(sniffBytes)
 	if err != nil && err != io.EOF {
 		return nil, fmt.Errorf("cannot read the capture: %w", err)
@@ -79,8 +94,8 @@ func Open(r io.Reader) (Source, error) {
 		return newPCAP(br)
 	case len(head) >= 4 && binary.BigEndian.Uint32(head) == blockSection:
 		return newNG(br)
-	case len(head) >= 2 && head[0] == 0x1f && head[1] == 0x8b:
-		return nil, errors.New("the capture is compressed with gzip; unpack it first: zcat FILE | lvstui flows --read -")
+	case compressed(head):
+		return nil, errors.New("the capture is compressed twice; unpack it first: zcat FILE | zcat | lvstui flows --read -")
 	case looksLikeText(head):
 		return newText(br), nil
 	}

@@ -320,7 +320,7 @@ func TestNotACapture(t *testing.T) {
 		want string
 	}{
 		"empty":     {nil, "empty"},
-		"gzip":      {[]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0}, "zcat"},
+		"gzip":      {[]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0}, "gzip"},
 		"binary":    {[]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0}, "begins with 7f 45 4c 46"},
 		"JSON":      {[]byte(`{"schema":1,"host":"director"}` + "\n"), "none of its 2 lines"},
 		"prose":     {[]byte("tcpdump: no suitable device found\n"), "tcpdump -nn -e"},

@@ -17,11 +17,12 @@ import (
 // The format is IETF draft-ietf-opsawg-pcapng.
 
 const (
-	blockSection   = 0x0a0d0d0a
-	blockInterface = 1
-	blockPacketOld = 2
-	blockSimple    = 3
-	blockEnhanced  = 6
+	blockSection    = 0x0a0d0d0a
+	blockInterface  = 1
+	blockPacketOld  = 2
+	blockSimple     = 3
+	blockStatistics = 5
+	blockEnhanced   = 6
 
 	byteOrderMagic = 0x1a2b3c4d
 

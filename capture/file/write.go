@@ -17,8 +17,12 @@ type Writer struct {
 	w   *bufio.Writer
 	ids map[int32]uint32 // Packet.Interface to number in the file
 	buf []byte
+	n   int64
 	err error
 }
+
+// Size is the length of the file so far in bytes, what Flush has yet to write included.
+func (w *Writer) Size() int64 { return w.n }
 
 // NewWriter writes the header and one description for each interface, keyed by Packet.Interface.
 // Interfaces that turn up later are described when their first packet comes.
@@ -105,6 +109,42 @@ func (w *Writer) Write(p *capture.Packet, frame []byte, link capture.LinkType) e
 	return w.err
 }
 
+// Statistics are what a capture knows at its end. Readers of pcapng show the comments with the file's properties.
+type Statistics struct {
+	Time              int64  // of the end, in nanoseconds
+	Received, Dropped uint64 // packets on all interfaces since the start
+	Comments          []string
+}
+
+const (
+	optComment     = 1
+	optISBReceived = 4
+	optISBDropped  = 5
+	maxComment     = 4096
+	maxComments    = 256 << 10 // bytes of all of them: a reader refuses blocks that are too long
+)
+
+// End writes the statistics, as those of the first interface, since one ring has counted for all. A file without
+// packets describes no interface and gets none.
+func (w *Writer) End(s Statistics) error {
+	if len(w.ids) == 0 {
+		return w.err
+	}
+	le := binary.LittleEndian
+	b := le.AppendUint32(nil, 0)
+	b = le.AppendUint32(b, uint32(uint64(s.Time)>>32))
+	b = le.AppendUint32(b, uint32(uint64(s.Time)))
+	for _, c := range s.Comments {
+		if c = clean(c); c != "" && len(b)+len(c) < maxComments {
+			b = appendOption(b, optComment, []byte(c[:min(len(c), maxComment)]))
+		}
+	}
+	b = appendOption(b, optISBReceived, le.AppendUint64(nil, s.Received))
+	b = appendOption(b, optISBDropped, le.AppendUint64(nil, s.Dropped))
+	w.block(blockStatistics, appendOption(b, optEnd, nil))
+	return w.err
+}
+
 func tagged(frame []byte) bool {
 	t := binary.BigEndian.Uint16(frame[12:])
 	return t == 0x8100 || t == 0x88a8
@@ -122,6 +162,7 @@ func (w *Writer) block(typ uint32, body []byte) {
 	if w.err != nil {
 		return
 	}
+	w.n += int64(len(body)) + 12
 	var h [8]byte
 	length := uint32(len(body) + 12)
 	binary.LittleEndian.PutUint32(h[:], typ)

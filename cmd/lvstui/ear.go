@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +31,7 @@ type ear struct {
 	mu      sync.Mutex
 	tracker *capture.Tracker
 	named   map[int32]bool
-	save    *file.Writer
-	saveBuf *bufio.Writer
-	saveAs  *os.File
+	save    *file.Rotating
 	saveErr error
 }
 
@@ -161,6 +158,13 @@ func (e *ear) flows() []capture.Flow {
 	return e.tracker.Recent(shownFlows)
 }
 
+// allFlows are those the tracker remembers, oldest first.
+func (e *ear) allFlows() []capture.Flow {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.Flows()
+}
+
 // flow is one flow with its frames, for the ladder.
 func (e *ear) flow(id uint64) (capture.Flow, bool) {
 	e.mu.Lock()
@@ -214,29 +218,50 @@ func (e *ear) what() string {
 	return a.String()
 }
 
-// saveTo also writes every packet to a pcapng file.
-func (e *ear) saveTo(name string) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
+// saveTo also writes every packet to pcapng files of the given size, of which it keeps so many.
+func (e *ear) saveTo(name string, size int64, keep int) (err error) {
+	if e.save, err = file.Create(name, size, keep); err != nil {
+		e.save = nil
 		return withHint(fmt.Errorf("--write: %w", err), "another file name: lvstui does not overwrite captures")
 	}
-	e.saveAs, e.saveBuf = f, bufio.NewWriterSize(f, 1<<16)
-	e.save, err = file.NewWriter(e.saveBuf, map[int32]string{})
-	return err
+	return nil
 }
 
-// close finishes the file of saveTo.
+// savedVerdicts is how many flows' verdicts are written into the file's comments, the latest.
+const savedVerdicts = 1000
+
+// close finishes the file of saveTo with the counts of drops and what became of the flows.
 func (e *ear) close() error {
 	if e.save == nil {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	err := errors.Join(e.saveErr, e.save.Flush(), e.saveBuf.Flush(), e.saveAs.Close())
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.saveAs.Name(), err)
+	st := e.capture.Stats()
+	end := file.Statistics{Time: time.Now().UnixNano(), Received: st.Packets, Dropped: st.Drops}
+	for _, f := range e.tracker.Recent(savedVerdicts) {
+		end.Comments = append(end.Comments, verdict(f))
+	}
+	if err := errors.Join(e.saveErr, e.save.Close(end)); err != nil {
+		return fmt.Errorf("--write: %w", err)
 	}
 	return nil
+}
+
+// sayLosses tells people what the figures do not cover.
+func (e *ear) sayLosses() {
+	st := e.stats()
+	if st.Dropped > 0 {
+		note("%d packets were dropped before they could be looked at", st.Dropped)
+	}
+	if st.Sample > 1 {
+		note("under the load only one in %d flows was captured", st.Sample)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := e.tracker.Stats().Evicted; n > 0 {
+		note("%d flows were forgotten to make room for newer ones: the summary is of the others", n)
+	}
 }
 
 // observation is what this capture adds to a look at the host.

@@ -3,19 +3,18 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"lvstui/capture"
 	"lvstui/capture/file"
-	"lvstui/lvs"
 )
 
 type flowsOptions struct {
@@ -23,20 +22,26 @@ type flowsOptions struct {
 	vips       addrs
 	ports      []uint
 	duration   time.Duration
-	read       string
+	read       []string
 	write      string
+	writeSize  byteSize
+	writeFiles int
 	vantage    roles
+	expect     string
 	format     format
 }
 
 func newFlows() *cobra.Command {
-	opt := flowsOptions{format: formatText}
+	var opt flowsOptions
 	cmd := &cobra.Command{
 		Use:   "flows",
 		Short: "Follow handshakes: live, or from a capture",
 		Long: "flows shows each client connection with the stages of its handshake, seen from this host.\n" +
-			"A file may be pcap, pcapng, or the text of tcpdump -nn -e as people paste it; - is standard input.\n" +
-			"On a live capture a flow is shown when it ends or stalls; what is still open is shown at the end.",
+			"A file may be pcap, pcapng, or the text of tcpdump -nn -e as people paste it, also compressed with gzip;\n" +
+			"- is standard input. Files of several hosts (--read director.pcapng --read rs1.pcapng) give one flow each\n" +
+			"with what all of them saw. On a live capture a flow is shown when it ends or stalls; what is still open is\n" +
+			"shown at the end. With --expect established the exit status is 0 only if at least one flow was seen from its\n" +
+			"start and each of them that came to an end was established, 2 otherwise.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runFlows(cmd.Context(), opt) },
 	}
@@ -45,10 +50,13 @@ func newFlows() *cobra.Command {
 	f.Var(&opt.vips, "vip", "virtual address; the default is those this host has")
 	f.UintSliceVar(&opt.ports, "port", nil, "port of the virtual service")
 	f.DurationVar(&opt.duration, "duration", 0, "stop after that long; the default is until interrupted")
-	f.StringVar(&opt.read, "read", "", "read packets from this file instead of the wire")
+	f.StringArrayVar(&opt.read, "read", nil, "read packets from this file instead of the wire; several, of other hosts, are joined")
 	f.StringVar(&opt.write, "write", "", "save the packets to this file as pcapng")
+	f.Var(&opt.writeSize, "write-size", "begin another file (x.1.pcapng, x.2.pcapng …) at this size: 500K, 100M, 1G")
+	f.IntVar(&opt.writeFiles, "write-files", 0, "with --write-size: keep only so many files, the newest")
+	f.StringVar(&opt.expect, "expect", "", "established: exit with 2 unless every handshake was completed")
 	f.Var(&opt.vantage, "vantage", "where it was captured: client, router, director, real-server; the default is found out from the packets")
-	f.Var(&opt.format, "format", "text for people, json for programs: one object per line")
+	f.Var(&opt.format, "format", "text for people, json for programs: one object per line; the default is text on a terminal, else json")
 	return cmd
 }
 
@@ -64,8 +72,19 @@ func (o flowsOptions) check() error {
 	if o.duration < 0 {
 		return fmt.Errorf("--duration %s: a time to listen cannot be negative", o.duration)
 	}
-	if o.read != "" && (len(o.interfaces) > 0 || o.duration > 0 || o.write != "") {
+	if len(o.read) > 0 && (len(o.interfaces) > 0 || o.duration > 0 || o.write != "") {
 		return errors.New("--read takes packets from a file: -i, --duration and --write are for listening")
+	}
+	switch {
+	case o.write == "" && (o.writeSize != 0 || o.writeFiles != 0):
+		return errors.New("--write-size and --write-files say how to save: --write FILE says where")
+	case o.writeFiles < 0:
+		return fmt.Errorf("--write-files %d: how many files to keep cannot be negative", o.writeFiles)
+	case o.writeFiles > 0 && o.writeSize == 0:
+		return errors.New("--write-files needs --write-size: without it there is one file")
+	}
+	if o.expect != "" && o.expect != string(capture.Established) {
+		return fmt.Errorf("--expect %s: what can be expected is established", o.expect)
 	}
 	return nil
 }
@@ -85,28 +104,51 @@ func runFlows(ctx context.Context, opt flowsOptions) error {
 	if err := opt.check(); err != nil {
 		return err
 	}
-	out := newFlowPrinter(os.Stdout, opt.format)
-	if opt.read != "" {
-		return flowsFromFile(opt, out)
+	if opt.format == "" {
+		opt.format = formatJSON
+		if isTerminal(os.Stdout) {
+			opt.format = formatText
+		}
+	}
+	out := newFlowPrinter(os.Stdout, opt.format, paints(os.Stdout, os.Getenv))
+	if len(opt.read) > 0 {
+		return flowsFromFiles(opt, out)
 	}
 	return flowsLive(ctx, opt, out)
 }
 
-// flowsFromFile prints every flow of a file. A file that is damaged gives its flows up to there, and then the error.
-func flowsFromFile(opt flowsOptions, out *flowPrinter) error {
-	tracker, damage, err := trackFile(opt.read, opt.tracker())
-	if err != nil {
-		return err
+// flowsFromFiles prints every flow of a file, or of several hosts' files together. A file that is damaged gives its
+// flows up to there, and then the error.
+func flowsFromFiles(opt flowsOptions, out *flowPrinter) error {
+	var views [][]capture.Flow
+	var damages []error
+	packets := uint64(0)
+	for _, name := range opt.read {
+		tracker, damage, err := trackFile(name, opt.tracker())
+		if err != nil {
+			return err
+		}
+		packets += tracker.Stats().Packets
+		damages = append(damages, damage)
+		views = append(views, tracker.Flows())
 	}
-	for _, f := range tracker.Flows() {
+	flows := views[0]
+	if len(views) > 1 {
+		flows = capture.Merge(views...)
+	}
+	for _, f := range flows {
 		if err := out.print(f); err != nil {
 			return err
 		}
 	}
-	if err := out.end(tracker); err != nil {
+	if len(flows) == 0 {
+		note("no connection in %d packets", packets)
+	}
+	out.summary(flows)
+	if err := errors.Join(damages...); err != nil {
 		return err
 	}
-	return damage
+	return out.expected(opt.expect, flows)
 }
 
 // trackFile puts all packets of a file through a tracker. damage is an error met after some packets were good.
@@ -164,7 +206,7 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 		return err
 	}
 	if opt.write != "" {
-		if err := ear.saveTo(opt.write); err != nil {
+		if err := ear.saveTo(opt.write, int64(opt.writeSize), opt.writeFiles); err != nil {
 			return err
 		}
 	}
@@ -181,97 +223,63 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 	for {
 		select {
 		case err := <-failed:
-			for _, f := range ear.flows() {
-				if err := out.print(f); err != nil {
-					return err
-				}
-			}
-			if dropped := ear.stats().Dropped; dropped > 0 {
-				note("%d packets were dropped before they could be looked at", dropped)
-			}
-			return errors.Join(err, ear.close())
+			return errors.Join(err, ear.close(), endOfListening(ear, opt, out))
 		case <-tick.C:
 			for _, f := range ear.flows() {
-				if settled(f) {
+				if settled(f) || lasting(f) {
 					if err := out.print(f); err != nil {
 						return err
 					}
 				}
 			}
+			if out.full() {
+				out.forget(ear.allFlows())
+			}
 		}
 	}
 }
 
-// settled flows are printed while the capture goes on.
-func settled(f capture.Flow) bool {
-	return slices.Contains([]capture.Outcome{capture.Closed, capture.Reset, capture.Refused, capture.Stalled}, f.Outcome)
-}
-
-// flowPrinter prints each flow when there is something new to say of it.
-type flowPrinter struct {
-	w      io.Writer
-	format format
-	said   map[uint64]capture.Outcome
-}
-
-func newFlowPrinter(w io.Writer, f format) *flowPrinter {
-	return &flowPrinter{w: w, format: f, said: map[uint64]capture.Outcome{}}
-}
-
-func (p *flowPrinter) print(f capture.Flow) error {
-	if p.said[f.ID] == f.Outcome {
-		return nil
-	}
-	p.said[f.ID] = f.Outcome
-	if p.format == formatJSON {
-		b, err := json.Marshal(f)
-		if err != nil {
+// endOfListening prints what is still open and what it all came to.
+func endOfListening(ear *ear, opt flowsOptions, out *flowPrinter) error {
+	flows := ear.allFlows()
+	for _, f := range flows {
+		if err := out.print(f); err != nil {
 			return err
 		}
-		return writeAll(p.w, append(b, '\n'))
 	}
-	return writeAll(p.w, []byte(flowLine(f)))
+	if len(flows) == 0 {
+		note("no connection in %d packets", ear.stats().Packets)
+	}
+	out.summary(flows)
+	ear.sayLosses()
+	return out.expected(opt.expect, flows)
 }
 
-// end says for people what it came to.
-func (p *flowPrinter) end(t *capture.Tracker) error {
-	if len(p.said) == 0 {
-		note("no TCP connection in %d packets", t.Stats().Packets)
+// byteSize is a flag that takes a size as people write it.
+type byteSize int64
+
+func (b *byteSize) Type() string { return "SIZE" }
+
+func (b *byteSize) String() string {
+	if b == nil || *b == 0 {
+		return ""
 	}
+	return strconv.FormatInt(int64(*b), 10)
+}
+
+func (b *byteSize) Set(s string) error {
+	number, unit := s, int64(1)
+	for i, suffix := range []string{"K", "M", "G"} {
+		if cut, ok := strings.CutSuffix(strings.ToUpper(s), suffix); ok {
+			number, unit = cut, 1<<(10*(i+1))
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n <= 0 || n*unit < minFile {
+		return fmt.Errorf("%q is not a size of a file: such as 500K, 100M or 1G, at least 4K", s)
+	}
+	*b = byteSize(n * unit)
 	return nil
 }
 
-// flowLine is one flow for people: who, how it went, the stages in one letter each, and what is suspected.
-func flowLine(f capture.Flow) string {
-	line := fmt.Sprintf("%s  %s → %s  %-11s %s", f.FirstSeen.Local().Format("15:04:05.000"), f.Client, f.Virtual, f.Outcome, stageBar(f))
-	if f.Handshake > 0 {
-		line += fmt.Sprintf("  handshake %.2f ms", float64(f.Handshake)/float64(time.Millisecond))
-	}
-	if f.SynRetransmits > 0 {
-		line += fmt.Sprintf("  SYN sent again ×%d", f.SynRetransmits)
-	}
-	if f.SynAckRetransmits > 0 {
-		line += fmt.Sprintf("  SYN-ACK sent again ×%d", f.SynAckRetransmits)
-	}
-	line += "\n"
-	if f.StalledAt != "" {
-		line += fmt.Sprintf("      seen from the %s: reached %s, then nothing: no %s\n", f.Vantage, f.Reached, f.StalledAt)
-	}
-	for i, id := range f.Suspects {
-		if i == 3 {
-			break
-		}
-		line += fmt.Sprintf("      suspect: %s (lvstui explain %s)\n", id, id)
-	}
-	return line
-}
-
-// stageBar shows the eleven stages: S seen, i implied, ✗ missing, · not yet due, ? cannot be seen from here.
-func stageBar(f capture.Flow) string {
-	glyph := map[lvs.StageState]string{lvs.Seen: "S", lvs.Implied: "i", lvs.Missing: "✗", lvs.Pending: "·", lvs.Unobservable: "?"}
-	bar := ""
-	for _, st := range lvs.Stages {
-		bar += glyph[f.Stage(st).State]
-	}
-	return "[" + bar + "]"
-}
+const minFile = 4 << 10

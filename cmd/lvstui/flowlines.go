@@ -1,0 +1,274 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lvstui/capture"
+	"lvstui/lvs"
+	"lvstui/ui"
+)
+
+// settled flows are printed while the capture goes on.
+func settled(f capture.Flow) bool {
+	return slices.Contains([]capture.Outcome{capture.Closed, capture.Reset, capture.Refused, capture.Stalled}, f.Outcome)
+}
+
+// lasting flows are printed before they end: most connections end so soon that one line is enough for them.
+func lasting(f capture.Flow) bool {
+	return f.Outcome == capture.Established && f.LastSeen.Sub(f.FirstSeen) > 2*time.Second
+}
+
+// wellEnded is what --expect established accepts.
+func wellEnded(o capture.Outcome) bool { return o == capture.Established || o == capture.Closed }
+
+// flowPrinter prints each flow when there is something new to say of it.
+type flowPrinter struct {
+	w      io.Writer
+	format format
+	colour bool
+	last   map[uint64]capture.Outcome // of each flow when it was printed last
+	said   map[uint64]capture.Outcome // the same, of those whose start was seen
+	good   int                        // flows that the tracker has forgotten since, by how they had ended
+	bad    int
+}
+
+func newFlowPrinter(w io.Writer, f format, colour bool) *flowPrinter {
+	return &flowPrinter{w: w, format: f, colour: colour, said: map[uint64]capture.Outcome{}, last: map[uint64]capture.Outcome{}}
+}
+
+func (p *flowPrinter) print(f capture.Flow) error {
+	if p.last[f.ID] == f.Outcome {
+		return nil
+	}
+	p.last[f.ID] = f.Outcome
+	if !f.MidStream {
+		p.said[f.ID] = f.Outcome
+	}
+	if p.format == formatJSON {
+		b, err := json.Marshal(f)
+		if err != nil {
+			return err
+		}
+		return writeAll(p.w, append(b, '\n'))
+	}
+	return writeAll(p.w, []byte(flowLine(f, p.colour)))
+}
+
+const rememberedLines = 50_000
+
+func (p *flowPrinter) full() bool { return len(p.last) > rememberedLines }
+
+// forget drops what was printed of flows that the tracker does not remember either, and keeps only the counts.
+func (p *flowPrinter) forget(remembered []capture.Flow) {
+	known := make(map[uint64]bool, len(remembered))
+	for _, f := range remembered {
+		known[f.ID] = true
+	}
+	for id := range p.last {
+		if known[id] {
+			continue
+		}
+		switch o := p.said[id]; {
+		case wellEnded(o):
+			p.good++
+		case o != "" && o != capture.Pending:
+			p.bad++
+		}
+		delete(p.last, id)
+		delete(p.said, id)
+	}
+}
+
+// expected judges the flows by --expect. Those that the capture met in mid-stream prove nothing, those that are still
+// open may yet go either way.
+func (p *flowPrinter) expected(what string, flows []capture.Flow) error {
+	if what == "" {
+		return nil
+	}
+	p.forget(flows)
+	good, bad := p.good, p.bad
+	for _, f := range flows {
+		switch {
+		case f.MidStream:
+		case wellEnded(f.Outcome):
+			good++
+		case settled(f):
+			bad++
+		}
+	}
+	switch {
+	case bad > 0:
+		note("expected: every flow established; %d of %d were not", bad, good+bad)
+	case good == 0:
+		note("expected: every flow established; there was none")
+	default:
+		return nil
+	}
+	return exitStatus(statusBroken)
+}
+
+// summary says for people what it came to. Programs have the lines.
+func (p *flowPrinter) summary(flows []capture.Flow) {
+	if p.format == formatText || isTerminal(os.Stderr) {
+		fmt.Fprint(os.Stderr, summaryText(capture.ByService(flows)))
+	}
+}
+
+// maxSummaries bounds the summary: a capture of everything may hold thousands of services.
+const maxSummaries = 20
+
+func summaryText(list []capture.ServiceSummary) string {
+	var b strings.Builder
+	for i, s := range list {
+		if i == maxSummaries {
+			fmt.Fprintf(&b, "… and %d more virtual services\n", len(list)-i)
+			break
+		}
+		fmt.Fprintf(&b, "%s %s: %s\n", s.Protocol, s.Virtual, strings.Join(counts(s), ", "))
+		if h := s.Handshake; h.Count > 0 {
+			fmt.Fprintf(&b, "      handshake: half within %s, 95%% within %s, longest %s\n", millis(h.P50), millis(h.P95), millis(h.Max))
+		}
+		if s.SynRetransmits+s.SynAckRetransmits > 0 {
+			fmt.Fprintf(&b, "      sent again: SYN ×%d, SYN-ACK ×%d\n", s.SynRetransmits, s.SynAckRetransmits)
+		}
+	}
+	return b.String()
+}
+
+func counts(s capture.ServiceSummary) []string {
+	words := []string{fmt.Sprintf("%d started", s.Started), fmt.Sprintf("%d established", s.Established)}
+	add := func(n int, what string) {
+		if n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	stages := slices.SortedFunc(maps.Keys(s.StalledAt), func(a, b lvs.Stage) int { return a.Index() - b.Index() })
+	for _, st := range stages {
+		if st == "" {
+			add(s.StalledAt[st], "stalled")
+			continue
+		}
+		add(s.StalledAt[st], "stalled: no "+string(st))
+	}
+	add(s.Refused, "refused")
+	add(s.Reset, "reset")
+	add(s.Pending, "still open")
+	add(s.MidStream, "met in mid-stream")
+	return words
+}
+
+func millis(d time.Duration) string {
+	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64) + " ms"
+}
+
+// verdict is one flow in one line.
+func verdict(f capture.Flow) string {
+	line := fmt.Sprintf("%s %s → %s %s %s", f.Protocol, f.Client, f.Virtual, f.Outcome, stageBar(f, unpainted))
+	if f.StalledAt != "" {
+		line += fmt.Sprintf(" no %s", f.StalledAt)
+	}
+	if len(f.Suspects) > 0 {
+		line += " suspects: " + strings.Join(f.Suspects[:min(len(f.Suspects), maxSuspects)], ", ")
+	}
+	return line
+}
+
+// maxSuspects are shown of a flow; programs get all.
+const maxSuspects = 3
+
+// flowLine is one flow for people: who, how it went, the stages in one letter each, and what is suspected.
+func flowLine(f capture.Flow, colour bool) string {
+	paint := unpainted
+	if colour {
+		paint = sgr
+	}
+	protocol := ""
+	if f.Protocol == lvs.UDP {
+		protocol = "  udp"
+	}
+	line := fmt.Sprintf("%s%s  %s → %s  %s %s", f.FirstSeen.Local().Format("15:04:05.000"), protocol, f.Client, f.Virtual,
+		paint(outcomeColour(f.Outcome), fmt.Sprintf("%-11s", f.Outcome)), stageBar(f, paint))
+	if f.Handshake > 0 {
+		line += "  handshake " + millis(f.Handshake)
+	}
+	if f.SynRetransmits > 0 {
+		line += fmt.Sprintf("  SYN sent again ×%d", f.SynRetransmits)
+	}
+	if f.SynAckRetransmits > 0 {
+		line += fmt.Sprintf("  SYN-ACK sent again ×%d", f.SynAckRetransmits)
+	}
+	if f.MidStream {
+		line += "  met in mid-stream"
+	}
+	line += "\n"
+	if f.StalledAt != "" {
+		line += fmt.Sprintf("      seen from the %s: reached %s, then nothing: no %s\n", seenFrom(f), f.Reached, f.StalledAt)
+	}
+	for _, id := range f.Suspects[:min(len(f.Suspects), maxSuspects)] {
+		line += fmt.Sprintf("      suspect: %s (lvstui explain %s)\n", id, id)
+	}
+	return line
+}
+
+// seenFrom names the vantages of a flow.
+func seenFrom(f capture.Flow) string {
+	var words []string
+	for _, v := range slices.Compact(slices.Clone(f.Vantages)) {
+		words = append(words, strings.ReplaceAll(string(v), "-", " "))
+	}
+	if len(words) < 2 {
+		return strings.ReplaceAll(string(f.Vantage), "-", " ")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// stageBar shows the eleven stages: S seen, i implied, ✗ missing, · not yet due, ? cannot be seen from here.
+func stageBar(f capture.Flow, paint func(colour int, s string) string) string {
+	glyph := map[lvs.StageState]string{lvs.Seen: "S", lvs.Implied: "i", lvs.Missing: "✗", lvs.Pending: "·", lvs.Unobservable: "?"}
+	bar := ""
+	for _, st := range lvs.Stages {
+		switch state := f.Stage(st).State; state {
+		case lvs.Seen:
+			bar += paint(green, glyph[state])
+		case lvs.Missing:
+			bar += paint(red, glyph[state])
+		default:
+			bar += glyph[state]
+		}
+	}
+	return "[" + bar + "]"
+}
+
+// Foreground colours of ECMA-48, in the terminal's own shades. Every one goes with a word or a glyph.
+const (
+	red    = 31
+	green  = 32
+	yellow = 33
+)
+
+func outcomeColour(o capture.Outcome) int {
+	switch {
+	case wellEnded(o):
+		return green
+	case o == capture.Stalled, o == capture.Refused:
+		return red
+	}
+	return yellow
+}
+
+func unpainted(_ int, s string) string { return s }
+
+func sgr(colour int, s string) string { return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, s) }
+
+// paints is true if out is a terminal that shows colours and whose owner wants them.
+func paints(out *os.File, getenv func(string) string) bool {
+	return isTerminal(out) && !ui.NoColor(getenv) && getenv("TERM") != "dumb"
+}
