@@ -34,7 +34,7 @@ func newLab() *cobra.Command {
 			"packets, and opens lvstui in it. On machines without ip_vs, and for ordinary users, it does so in a kernel of its\n" +
 			"own under qemu, which shares nothing with the machine.\n\n" +
 			"Topologies: split fails as the article's did (the router drops the replies), shared and single work.\n" +
-			"Faults (they need shared or single): " + strings.Join(faultIDs(), ", "),
+			"Faults: " + strings.Join(faultIDs(), ", "),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLab(cmd.Context(), *opt) },
 	}
@@ -49,18 +49,15 @@ func newLab() *cobra.Command {
 
 func (o *labOptions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.topology, "topology", string(lab.Split), "split, shared or single")
+	f.StringVar(&o.topology, "topology", "", "split, shared or single (default split, with --fault one where the fault matters)")
 	f.StringArrayVar(&o.faults, "fault", nil, "put this fault in, by the id of its finding; several are possible")
 	f.BoolVar(&o.native, "native", false, "in namespaces of this machine (root and ip_vs needed)")
 	f.BoolVar(&o.guest, "guest", false, "in a kernel of its own, even where this one has ip_vs")
 }
 
-func (o labOptions) check() error {
+func (o *labOptions) check() error {
 	if o.native && o.guest {
 		return errors.New("--native and --guest exclude each other")
-	}
-	if !slices.Contains(lab.Topologies, lab.Topology(o.topology)) {
-		return fmt.Errorf("there is no topology %q: split, shared or single", o.topology)
 	}
 	for i, id := range o.faults {
 		o.faults[i] = strings.TrimSpace(id)
@@ -68,7 +65,23 @@ func (o labOptions) check() error {
 			return withHint(fmt.Errorf("there is no fault %q", id), "lvstui lab --help, which lists them")
 		}
 	}
+	if o.topology == "" {
+		o.topology = string(usualTopology(o.faults))
+	}
+	if !slices.Contains(lab.Topologies, lab.Topology(o.topology)) {
+		return fmt.Errorf("there is no topology %q: split, shared or single", o.topology)
+	}
 	return nil
+}
+
+// usualTopology is the article's, or the first in which the first fault makes a difference.
+func usualTopology(faults []string) lab.Topology {
+	for _, f := range lab.Faults() {
+		if len(faults) > 0 && f.ID == faults[0] && len(f.Topologies) > 0 && !slices.Contains(f.Topologies, lab.Split) {
+			return f.Topologies[0]
+		}
+	}
+	return lab.Split
 }
 
 func (o labOptions) spec() lab.Spec {

@@ -76,7 +76,12 @@ func newLabExec() *cobra.Command {
 func newLabServe() *cobra.Command {
 	opt := &labOptions{}
 	cmd := &cobra.Command{Use: "serve", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return labServe(cmd.Context(), *opt) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opt.check(); err != nil {
+				return err
+			}
+			return labServe(cmd.Context(), *opt)
+		}}
 	opt.bind(cmd)
 	return cmd
 }
@@ -86,6 +91,9 @@ func newLabHold() *cobra.Command {
 	opt := &labOptions{inside: true}
 	cmd := &cobra.Command{Use: "hold", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opt.check(); err != nil {
+				return err
+			}
 			l, err := lab.Up(cmd.Context(), opt.spec())
 			if err != nil {
 				return err

@@ -59,7 +59,6 @@ var (
 	fieldsARP   = []field{{"arp htype", 0, 2, kindHex}, {"arp ptype", 2, 2, kindEther}, {"arp hlen", 4, 1, kindNumber}, {"arp plen", 5, 1, kindNumber},
 		{"arp operation", 6, 2, kindOperation}, {"arp saddr ether", 8, 6, kindMAC}, {"arp saddr ip", 14, 4, kindAddr},
 		{"arp daddr ether", 18, 6, kindMAC}, {"arp daddr ip", 24, 4, kindAddr}}
-	fieldsICMP = []field{{"type", 0, 1, kindNumber}, {"code", 1, 1, kindNumber}}
 )
 
 func (t *translator) fields(base uint32) []field {

@@ -33,11 +33,6 @@ func (p procfs) net(name string) (*os.File, error) { return os.Open(p.path("thre
 
 func (p procfs) readNet(name string) (string, error) { return p.read("thread-self/net/" + name) }
 
-func (p procfs) exists(name string) bool {
-	_, err := os.Stat(p.path(name))
-	return err == nil
-}
-
 // modules tells which kernel modules can be asked without the question loading them. Many kernel interfaces load
 // their module when somebody asks (request_module), which would be a change to the host.
 type modules struct {
