@@ -26,6 +26,7 @@ import (
 //	comment             what the case is
 //	host/<name>.json    a host. The first one is the host asked about. See loadHost for what may be left out.
 //	flows/<name>.json   the flows seen on that host: a JSON array of capture.Flow; stages may list only some
+//	arp/<name>.json     who asked and answered there: a JSON array of capture.ARPSighting
 //	options.json        what the operator said: {"vips":["…"],"roles":["…"]}
 //	want                what must come out, one per line; see checkWants
 type testCase struct {
@@ -68,7 +69,7 @@ func loadCase(file string) (testCase, error) {
 		return testCase{}, err
 	}
 	c := testCase{rule: filepath.Base(filepath.Dir(file)), name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
-	flows := map[string][]capture.Flow{}
+	flows, sightings := map[string][]capture.Flow{}, map[string][]capture.ARPSighting{}
 	for _, f := range txtar.Parse(text).Files {
 		kind, name, _ := strings.Cut(strings.TrimSuffix(f.Name, ".json"), "/")
 		switch kind {
@@ -84,6 +85,12 @@ func loadCase(file string) (testCase, error) {
 				return c, fmt.Errorf("%s: %w", f.Name, err)
 			}
 			flows[name] = list
+		case "arp":
+			list := []capture.ARPSighting{}
+			if err := strict(f.Data, &list); err != nil {
+				return c, fmt.Errorf("%s: %w", f.Name, err)
+			}
+			sightings[name] = list
 		case "options":
 			if c.options, err = loadOptions(f.Data); err != nil {
 				return c, fmt.Errorf("%s: %w", f.Name, err)
@@ -101,11 +108,13 @@ func loadCase(file string) (testCase, error) {
 	for i := range c.observations {
 		name := c.observations[i].Snapshot.Host
 		c.observations[i].Flows = flows[name]
+		c.observations[i].ARP = sightings[name]
 		delete(flows, name)
+		delete(sightings, name)
 	}
 	switch {
-	case len(flows) > 0:
-		return c, fmt.Errorf("flows of hosts that are not there: %v", slices.Collect(maps.Keys(flows)))
+	case len(flows)+len(sightings) > 0:
+		return c, fmt.Errorf("flows or ARP of hosts that are not there: %v %v", slices.Collect(maps.Keys(flows)), slices.Collect(maps.Keys(sightings)))
 	case len(c.observations) == 0 || len(c.want) == 0:
 		return c, fmt.Errorf("a case needs a host and a want")
 	}
