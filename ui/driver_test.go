@@ -154,6 +154,7 @@ func (d *driver) press(all ...string) {
 			continue
 		}
 		d.send(key(k))
+		d.m.View() // what is drawn tells how far a page goes
 	}
 }
 

@@ -170,7 +170,7 @@ func (m *root) footer() []kit.Line {
 		return []kit.Line{rule, kit.L(kit.T(" "), kit.S(theme.Warn, m.say))}
 	}
 	if m.top().Typing() {
-		return []kit.Line{rule, kit.Text(theme.Dim, " state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11 !state:closed")}
+		return []kit.Line{rule, kit.Text(theme.Dim, " for example state:stalled client:10.0.0.0/8 stage:syn-ack-sent !rs:10.0.0.11")}
 	}
 	global := m.globalActions()
 	last := footerKeys([]keys.Action{global[2], global[3]}) // help and quit are always there

@@ -32,9 +32,11 @@ var goldenCases = []struct {
 	{"healthy", func() *plainHost { return &plainHost{name: "director", facts: sample.HealthyDirector()} },
 		[][]string{{"1"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}, {"5"}}},
 	{"broken-director", func() *plainHost { return &plainHost{name: "director", facts: sample.BrokenDirector()} },
-		[][]string{{"1"}, {"1", "down"}, {"1", "down", "enter"}, {"1", "f"}, {"2"}, {"2", "G", "enter"}, {"2", "/", "=state:st"}, {"3"}, {"3", "enter"}, {"4"}, {"h"}, {"?"}}},
+		[][]string{{"1"}, {"1", "down"}, {"1", "down", "enter"}, {"1", "f"}, {"2"}, {"2", "G", "enter"}, {"2", "G", "enter", "enter"}, {"2", "/", "=st"}, {"esc", "s", "s"}, {"b"}, {"b"}, {"b"}, {"3"}, {"3", "enter"}, {"4"}, {"h"}, {"?"}}},
 	{"broken-rs1", func() *plainHost { return &plainHost{name: "rs1", facts: sample.BrokenRealServer()} },
 		[][]string{{"1"}, {"1", "e"}, {"1", "f"}, {"1", "f", "d"}, {"1", "f", "PASS", "a"}, {"5"}, {"z"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}}},
+	{"half-broken", func() *plainHost { return &plainHost{name: "director", facts: sample.HalfBroken()} },
+		[][]string{{"2", "down", "down", "down", "m"}, {"G", "m"}, {"m", "pgdown"}}},
 	{"broken-router", func() *plainHost { return &plainHost{name: "router", facts: sample.BrokenRouter()} },
 		[][]string{{"1"}, {"1", "f"}, {"2", "enter"}, {"3"}, {"4"}}},
 }

@@ -231,7 +231,7 @@ func TestFlowFilter(t *testing.T) {
 	d.shows("filter state:pending: 1 shown", "188.88.88.10:49680")
 	d.hides("42314")
 	d.press("/", "ctrl+u", "=state:broken", "enter")
-	d.shows("want established, closed, reset")
+	d.shows("want one of stalled, refused, reset")
 	d.press("esc", "esc")
 	d.shows("42314", "5 flows")
 	d.press("/", "=q1f", "esc") // letters are text while a filter is written

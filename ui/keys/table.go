@@ -32,7 +32,10 @@ var (
 	Explain = Binding{[]string{"e"}, "e", "explain", "explain the selected finding: what breaks, how to see it by hand, how to cure it"}
 	Copy    = Binding{[]string{"y"}, "y", "copy", "copy what is selected as text to your terminal's clipboard (OSC 52)"}
 	Filter  = Binding{[]string{"/"}, "/", "filter",
-		"filter the flows: state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11 vip:172.16.0.8, or any text"}
+		"filter the flows: state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11 vip:172.16.0.8, or any text; tab completes a word"}
+	Sort  = Binding{[]string{"s"}, "s", "sort", "sort the flows by age, trouble, stage, client or real server, one after the other"}
+	Group = Binding{[]string{"b"}, "b", "group", "count the flows by client, real server or stage, one after the other; enter lists those of one"}
+	Mark  = Binding{[]string{"m"}, "m", "compare", "mark a flow; on another one: show both side by side, and where they part"}
 
 	Apply = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
 	Dry   = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
@@ -46,7 +49,7 @@ func Table() []Section {
 		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Undo, Help, Quit, QuitNow}},
 		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
 		{"Path", []Binding{Fix, Explain, Copy}},
-		{"Flows", []Binding{Filter, Copy}},
+		{"Flows", []Binding{Filter, Sort, Group, Mark, Copy}},
 		{"Fix", []Binding{Apply, Dry, Copy, Leave}},
 		{"Question", []Binding{Yes, No}},
 	}

@@ -101,12 +101,12 @@ func (s *scroll) show(lines []kit.Line, height int) []kit.Line {
 	return out
 }
 
+// by scrolls n lines down, or up.
+func (s *scroll) by(n int) { s.offset = max(0, min(s.offset+n, s.total-s.page-1)) }
+
 func (s *scroll) actions() []keys.Action {
 	by := func(n func() int) func() tea.Cmd {
-		return func() tea.Cmd {
-			s.offset = max(0, min(s.offset+n(), s.total-s.page-1))
-			return nil
-		}
+		return func() tea.Cmd { s.by(n()); return nil }
 	}
 	return moves(by, func() int { return s.page }, func() int { return s.total })
 }

@@ -3,6 +3,7 @@ package screens
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"lvstui/capture"
@@ -21,7 +22,10 @@ type filterWord struct {
 }
 
 // filterKeys are the words before the colon.
-const filterKeys = "state, stage, client, vip, rs, port"
+var filterKeys = []string{"state", "stage", "reached", "client", "vip", "rs", "port"}
+
+// outcomes are the values of state.
+var outcomes = []string{"stalled", "refused", "reset", "pending", "established", "closed"}
 
 // parseFilter reads words like state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11; a word without a
 // colon is looked for in the flow's text. The error names the word and what would be right.
@@ -32,7 +36,7 @@ func parseFilter(text string) (flowFilter, error) {
 		word, w.not = strings.CutPrefix(word, "!")
 		key, value, keyed := strings.Cut(word, ":")
 		var err error
-		if keyed && !strings.Contains(value, ":") && !looksLikeAddress(word) {
+		if keyed && (slices.Contains(filterKeys, key) || !strings.Contains(value, ":") && !looksLikeAddress(word)) {
 			w.hold, err = keyedWord(key, value)
 		} else {
 			w.hold = anyText(word)
@@ -57,15 +61,18 @@ func looksLikeAddress(word string) bool {
 func keyedWord(key, value string) (func(*capture.Flow, string) bool, error) {
 	switch key {
 	case "state", "outcome":
-		for _, o := range []string{"established", "closed", "reset", "refused", "stalled", "pending"} {
+		for _, o := range outcomes {
 			if value != "" && strings.HasPrefix(o, value) {
 				return func(f *capture.Flow, _ string) bool { return strings.HasPrefix(string(f.Outcome), value) }, nil
 			}
 		}
-		return nil, fmt.Errorf("state:%s: want established, closed, reset, refused, stalled or pending", value)
-	case "stage":
+		return nil, fmt.Errorf("state:%s: want one of %s", value, strings.Join(outcomes, ", "))
+	case "stage", "reached":
 		if lvs.Stage(value).Index() < 0 {
-			return nil, fmt.Errorf("stage:%s: no such stage; for example stage:syn-forwarded", value)
+			return nil, fmt.Errorf("%s:%s: no such stage; for example %s:syn-forwarded", key, value, key)
+		}
+		if key == "reached" {
+			return func(f *capture.Flow, _ string) bool { return f.Reached == lvs.Stage(value) }, nil
 		}
 		return func(f *capture.Flow, _ string) bool {
 			return f.Reached == lvs.Stage(value) || f.StalledAt == lvs.Stage(value)
@@ -77,13 +84,16 @@ func keyedWord(key, value string) (func(*capture.Flow, string) bool, error) {
 		match, err := addressWord(key, value)
 		return func(f *capture.Flow, _ string) bool { return match(f.Virtual.Addr()) }, err
 	case "rs":
+		if match, err := addressWord(key, value); err == nil {
+			return func(_ *capture.Flow, rs string) bool { a, err := netip.ParseAddr(rs); return err == nil && match(a) }, nil
+		}
 		return func(_ *capture.Flow, rs string) bool { return strings.HasPrefix(rs, value) }, nil
 	case "port":
 		return func(f *capture.Flow, _ string) bool {
 			return fmt.Sprint(f.Client.Port()) == value || fmt.Sprint(f.Virtual.Port()) == value
 		}, nil
 	}
-	return nil, fmt.Errorf("%s: is no filter; want one of %s, or any text", key, filterKeys)
+	return nil, fmt.Errorf("%s: is no filter; want one of %s, or any text", key, strings.Join(filterKeys, ", "))
 }
 
 // addressWord matches an address or a prefix: 10.0.0.1, 10.0.0.0/8.
@@ -115,4 +125,39 @@ func (q flowFilter) matches(f *capture.Flow, rs string) bool {
 		}
 	}
 	return true
+}
+
+// completeFilter completes the last word of a filter as far as there is no choice, and lists what it could become. values are
+// those that a key can have.
+func completeFilter(text string, values func(key string) []string) (completed string, could []string) {
+	start := strings.LastIndexByte(text, ' ') + 1
+	before, word := text[:start], text[start:]
+	bare, not := strings.CutPrefix(word, "!")
+	if not {
+		before += "!"
+	}
+	key, _, keyed := strings.Cut(bare, ":")
+	if keyed {
+		for _, v := range values(key) {
+			could = append(could, key+":"+v)
+		}
+	} else {
+		for _, k := range filterKeys {
+			could = append(could, k+":")
+		}
+	}
+	could = slices.DeleteFunc(could, func(s string) bool { return !strings.HasPrefix(s, bare) })
+	if len(could) == 0 {
+		return text, nil
+	}
+	common := could[0]
+	for _, c := range could[1:] {
+		for !strings.HasPrefix(c, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	if len(could) == 1 && keyed {
+		common += " "
+	}
+	return before + common, could
 }

@@ -23,7 +23,14 @@ func TestFlowFilter(t *testing.T) {
 		"client:10.1.2.4":               {false, false},
 		"stage:syn-forwarded":           {true, false},
 		"stage:ack-at-director":         {true, false},
-		"rs:192.168.10.1":               {true, true},
+		"rs:192.168.10.1":               {false, false},
+		"rs:192.168.10.11":              {true, true},
+		"rs:192.168.10.":                {true, true},
+		"rs:192.168.0.0/16":             {true, true},
+		"reached:syn-forwarded":         {true, false},
+		"reached:ack-at-director":       {false, false},
+		"client:2001:db8::/32":          {false, true},
+		"vip:2001:db8::8":               {false, true},
 		"rs:192.168.10.12":              {false, false},
 		"vip:172.16.0.8 state:stalled":  {true, false},
 		"vip:172.16.0.8 state:closed":   {false, false},
@@ -46,14 +53,39 @@ func TestFlowFilter(t *testing.T) {
 
 func TestFlowFilterSaysWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"state:broken":    "want established, closed",
-		"state:":          "want established, closed",
+		"state:broken":    "want one of stalled",
+		"state:":          "want one of stalled",
 		"stage:forwarded": "for example stage:syn-forwarded",
 		"client:10.0.0":   "for example client:10.0.0.0/8",
-		"colour:red":      "want one of state, stage, client",
+		"colour:red":      "want one of state, stage, reached, client",
 	} {
 		if _, err := parseFilter(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestFilterIsCompleted(t *testing.T) {
+	values := func(key string) []string {
+		return map[string][]string{"state": outcomes, "rs": {"192.168.10.11", "192.168.10.12"}, "stage": {"syn-sent", "syn-ack-sent"}}[key]
+	}
+	for text, want := range map[string][2]string{
+		"":                     {"", "state: stage: reached: client: vip: rs: port:"},
+		"st":                   {"sta", "state: stage:"},
+		"re":                   {"reached:", "reached:"},
+		"!cl":                  {"!client:", "client:"},
+		"state:":               {"state:", "state:stalled state:refused state:reset state:pending state:established state:closed"},
+		"state:re":             {"state:re", "state:refused state:reset"},
+		"state:stalled rs:":    {"state:stalled rs:192.168.10.1", "rs:192.168.10.11 rs:192.168.10.12"},
+		"stage:syn-a":          {"stage:syn-ack-sent ", "stage:syn-ack-sent"},
+		"!rs:192.168.10.12":    {"!rs:192.168.10.12 ", "rs:192.168.10.12"},
+		"colour:r":             {"colour:r", ""},
+		"client:":              {"client:", ""},
+		"state:stalled 10.0.0": {"state:stalled 10.0.0", ""},
+	} {
+		got, could := completeFilter(text, values)
+		if got != want[0] || strings.Join(could, " ") != want[1] {
+			t.Errorf("%q becomes %q of %v, want %q of %s", text, got, could, want[0], want[1])
 		}
 	}
 }

@@ -2,29 +2,34 @@ package screens
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
 	"lvstui/capture"
-	"lvstui/lvs"
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
 	"lvstui/ui/theme"
 )
 
-// Flows lists the handshakes seen on this host, newest first.
+// Flows lists the handshakes seen on this host, or counts them by client, real server or stage.
 type Flows struct {
 	facts Facts
 	rs    map[capture.MAC]string // real servers by MAC
-	shown []*capture.Flow        // what the filter lets through
+	shown []*capture.Flow        // what the filter lets through, sorted
 	cur   cursor
-	// moved says that the operator chose a flow. Until then the newest one is selected.
+	// moved says that the operator chose a flow. Until then the first one is selected.
 	moved  bool
 	filter flowFilter
 	field  field
+	order  flowOrder
+	// marked is the flow that another one is to be compared with, as it was; nil when there is none.
+	marked *capture.Flow
+
+	by       grouping
+	groups   []flowGroup
+	groupCur cursor
 }
 
 // NewFlows makes the screen.
@@ -39,7 +44,7 @@ func (s *Flows) Typing() bool { return s.field.on }
 // SetFacts keeps the selection on the same flow.
 func (s *Flows) SetFacts(f Facts) {
 	if f.Host != s.facts.Host {
-		s.cur, s.moved = cursor{}, false
+		s.cur, s.groupCur, s.moved, s.marked = cursor{}, cursor{}, false, nil
 	}
 	s.facts, s.rs = f, realServers(f)
 	s.list()
@@ -53,7 +58,7 @@ func (s *Flows) list() {
 			s.shown = append(s.shown, f)
 		}
 	}
-	slices.SortStableFunc(s.shown, func(a, b *capture.Flow) int { return b.FirstSeen.Compare(a.FirstSeen) })
+	s.sort()
 	ids := make([]string, len(s.shown))
 	for i, f := range s.shown {
 		ids[i] = flowID(f)
@@ -62,6 +67,7 @@ func (s *Flows) list() {
 		s.cur = cursor{page: s.cur.page}
 	}
 	s.cur.rows(ids)
+	s.group()
 }
 
 // flowID is the flow's identity: its tracker's number, and the client, because numbers of different files may meet.
@@ -71,6 +77,10 @@ func flowID(f *capture.Flow) string { return strconv.FormatUint(f.ID, 36) + "|" 
 func (s *Flows) Update(msg tea.Msg) (Screen, tea.Cmd) {
 	press, ok := msg.(tea.KeyPressMsg)
 	if !ok || !s.field.on {
+		return s, nil
+	}
+	if press.String() == "tab" {
+		s.field.text, _ = completeFilter(s.field.text, s.valuesSeen)
 		return s, nil
 	}
 	if done := s.field.press(press); done {
@@ -92,13 +102,22 @@ func (s *Flows) Actions() []keys.Action {
 	if !ok {
 		none = "no flow is selected"
 	}
+	filter := keys.Filter.Do(func() tea.Cmd { s.field.start(s.filter.text); return nil })
+	by := keys.Group.Do(func() tea.Cmd { s.by = (s.by + 1) % groupings; s.groupCur = cursor{}; s.group(); return nil })
+	if s.by != ungrouped {
+		return append([]keys.Action{keys.Enter.Do(s.openGroup).Unless(s.noGroup()), keys.Leave.Do(func() tea.Cmd { s.by = ungrouped; return nil }),
+			filter, by}, s.groupCur.actions(nil)...)
+	}
 	acts := []keys.Action{
 		keys.Enter.Do(func() tea.Cmd {
 			s.moved = true
 			return send(OpenMsg{NewLadder(*f, s.facts)})
 		}).Unless(none),
-		keys.Filter.Do(func() tea.Cmd { s.field.start(s.filter.text); return nil }),
-		keys.Copy.Do(func() tea.Cmd {
+		filter,
+		keys.Mark.Do(func() tea.Cmd { return s.mark(f) }).Unless(none),
+		keys.Sort.Do(func() tea.Cmd { s.order = (s.order + 1) % flowOrders; s.list(); return nil }),
+		by,
+		keys.Copy.Quietly(func() tea.Cmd {
 			return send(CopyMsg{plainText(NewLadder(*f, s.facts).lines(100)), "flow"})
 		}).Unless(none),
 	}
@@ -112,6 +131,21 @@ func (s *Flows) Actions() []keys.Action {
 	return append(acts, s.cur.actions(func() { s.moved = true })...)
 }
 
+// mark marks a flow, takes the mark off again, or compares the flow with the marked one.
+func (s *Flows) mark(f *capture.Flow) tea.Cmd {
+	s.moved = true
+	switch {
+	case s.marked == nil:
+		marked := *f
+		s.marked = &marked
+		return send(SayMsg{"marked: m on another flow compares them, m here takes the mark off"})
+	case flowID(s.marked) == flowID(f):
+		s.marked = nil
+		return nil
+	}
+	return send(OpenMsg{NewCompare(*s.marked, *f, s.facts)})
+}
+
 func (s *Flows) selected() (*capture.Flow, bool) {
 	if s.cur.at < len(s.shown) {
 		return s.shown[s.cur.at], true
@@ -121,12 +155,15 @@ func (s *Flows) selected() (*capture.Flow, bool) {
 
 // View is a heading, the column titles and the flows.
 func (s *Flows) View(width, height int) []kit.Line {
-	out := []kit.Line{s.headline(width)}
+	out := s.headlines(width)
 	if len(s.facts.Flows) == 0 {
 		return append(out, s.empty(width)...)
 	}
 	if len(s.shown) == 0 {
 		return append(out, kit.Line{}, kit.L(kit.T(" No flow matches. "), kit.S(theme.Accent, "esc"), kit.T(" clears the filter.")))
+	}
+	if s.by != ungrouped {
+		return append(out, s.groupTable(width, height-len(out))...)
 	}
 	cols := s.columns(width)
 	out = append(out, kit.Text(theme.Dim, cols.head()))
@@ -141,9 +178,12 @@ func (s *Flows) View(width, height int) []kit.Line {
 	return out
 }
 
-func (s *Flows) headline(width int) kit.Line {
+// headlines count the outcomes and say what is filtered and sorted how, or show the filter that is being written with what
+// could come next.
+func (s *Flows) headlines(width int) []kit.Line {
 	if s.field.on {
-		return s.field.line()
+		_, could := completeFilter(s.field.text, s.valuesSeen)
+		return []kit.Line{s.field.line(), kit.L(kit.T(" "), kit.S(theme.Accent, "tab"), kit.S(theme.Dim, " "+few(could, 8))).Fit(width)}
 	}
 	counts := map[capture.Outcome]int{}
 	for i := range s.facts.Flows {
@@ -155,10 +195,23 @@ func (s *Flows) headline(width int) kit.Line {
 			left.Spans = append(left.Spans, kit.S(theme.Dim, " · "), kit.S(outcomeRole(o), fmt.Sprintf("%d %s", counts[o], o)))
 		}
 	}
-	if s.filter.text == "" {
-		return left
+	out := []kit.Line{kit.Between(left, kit.Text(theme.Dim, s.arranged()+" "), width)}
+	if s.filter.text != "" {
+		out = append(out, kit.L(kit.T(" "), kit.S(theme.Accent, fmt.Sprintf("filter %s: %d shown", s.filter.text, len(s.shown))),
+			kit.S(theme.Dim, "   "), kit.S(theme.Accent, "esc"), kit.S(theme.Dim, " shows all")))
 	}
-	return kit.Between(left, kit.L(kit.S(theme.Accent, fmt.Sprintf("filter %s: %d shown ", s.filter.text, len(s.shown)))), width)
+	return out
+}
+
+// arranged says how the list is sorted or grouped, where it is not as usual.
+func (s *Flows) arranged() string {
+	switch {
+	case s.by != ungrouped:
+		return "by " + groupWords[s.by]
+	case s.order != newestFlow:
+		return "sorted by " + orderWords[s.order]
+	}
+	return ""
 }
 
 func (s *Flows) empty(width int) []kit.Line {
@@ -169,132 +222,6 @@ func (s *Flows) empty(width int) []kit.Line {
 		text = "No handshake was seen yet on " + strings.Join(s.facts.Capture.Interfaces, ", ") + "."
 	}
 	return append([]kit.Line{{}}, kit.Indent(1, kit.Paragraph(theme.Plain, text, width-2))...)
-}
-
-// columns are the widths of the list; 0 leaves a column out.
-type columns struct{ client, virtual, rs, stage int }
-
-// columns shares the width out: what tells flows apart first, then what may be the same for all.
-func (s *Flows) columns(width int) columns {
-	c := columns{client: 21, rs: 15}
-	client, virtual := 0, 0
-	for _, f := range s.shown {
-		client, virtual = max(client, len(f.Client.String())), max(virtual, len(f.Virtual.String()))
-	}
-	rest := width - (2 + c.client + 1 + 11 + 1 + barWidth + 1 + 7 + 2 + c.rs)
-	if more := min(rest, client-c.client); more > 0 { // IPv6
-		c.client, rest = c.client+more, rest-more
-	}
-	if virtual = max(17, min(virtual, 40)); rest > virtual {
-		c.virtual, rest = virtual, rest-virtual-1
-	}
-	if rest >= 23 {
-		c.stage = 22
-	}
-	return c
-}
-
-func (c columns) head() string {
-	out := "  " + kit.Pad("client", c.client) + " "
-	if c.virtual > 0 {
-		out += kit.Pad("virtual service", c.virtual) + " "
-	}
-	out += kit.Pad("outcome", 11) + " "
-	if c.stage > 0 {
-		out += kit.Pad("got as far as", c.stage) + " "
-	}
-	return out + barHead + " " + kit.PadLeft("age", 7) + "  " + kit.Pad("via", c.rs)
-}
-
-func (s *Flows) line(f *capture.Flow, c columns) kit.Line {
-	role := outcomeRole(f.Outcome)
-	l := kit.L(kit.T("  "), kit.T(kit.PadEnd(f.Client.String(), c.client)+" "))
-	if c.virtual > 0 {
-		l.Spans = append(l.Spans, kit.T(kit.PadEnd(f.Virtual.String(), c.virtual)+" "))
-	}
-	l.Spans = append(l.Spans, kit.S(role, kit.Pad(Glyph(role)+" "+string(f.Outcome), 12)))
-	if c.stage > 0 {
-		l.Spans = append(l.Spans, kit.S(theme.Dim, kit.Pad(StageTitle(f.Reached), c.stage+1)))
-	}
-	l.Spans = append(l.Spans, stageBar(f)...)
-	l.Spans = append(l.Spans, kit.T(" "+kit.PadLeft(age(s.facts.At.Sub(f.FirstSeen)), 7)+"  "+kit.Pad(s.realServer(f), c.rs)))
-	return l
-}
-
-// The bar shows the eleven stages by the host at which each happens: client, router, director (three), real server
-// (three), client, director, established.
-const (
-	barHead  = "C R Dir RS  C D E"
-	barWidth = len(barHead)
-)
-
-func stageBar(f *capture.Flow) []kit.Span {
-	out := make([]kit.Span, 0, len(lvs.Stages)+6)
-	for i, st := range lvs.Stages {
-		switch i {
-		case 1, 2, 5, 8, 9, 10:
-			out = append(out, kit.T(" "))
-		}
-		role := stateRole(f.Stage(st).State)
-		out = append(out, kit.S(role, Glyph(role)))
-	}
-	return out
-}
-
-// realServer names the real server of a flow: the RIP where the MAC is known, else the MAC.
-func (s *Flows) realServer(f *capture.Flow) string { return nameOf(f, s.rs, s.facts) }
-
-func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
-	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil {
-		return facts.Host
-	}
-	if f.RealServerMAC == (capture.MAC{}) {
-		return "-"
-	}
-	if name, ok := rs[f.RealServerMAC]; ok {
-		return name
-	}
-	return f.RealServerMAC.String()
-}
-
-// realServers maps MACs to addresses, as far as the neighbour table tells; the RIPs of the ip_vs table win.
-func realServers(f Facts) map[capture.MAC]string {
-	out := map[capture.MAC]string{}
-	if f.Snapshot == nil {
-		return out
-	}
-	rip := map[string]bool{}
-	if f.Snapshot.IPVS != nil {
-		for _, v := range f.Snapshot.IPVS.Services {
-			for _, d := range v.Destinations {
-				rip[d.Address.String()] = true
-			}
-		}
-	}
-	for _, n := range f.Snapshot.Neighbours {
-		mac, err := capture.ParseMAC(n.MAC)
-		if err != nil {
-			continue
-		}
-		if old, taken := out[mac]; !taken || rip[n.Address.String()] && !rip[old] {
-			out[mac] = n.Address.String()
-		}
-	}
-	for _, l := range f.Snapshot.Links {
-		if mac, err := capture.ParseMAC(l.MAC); err == nil {
-			out[mac] = f.Snapshot.Host
-		}
-	}
-	return out
-}
-
-// plainText is lines as text for the clipboard.
-func plainText(lines []kit.Line) string {
-	var b strings.Builder
-	for _, l := range lines {
-		b.WriteString(strings.TrimRight(l.Plain(), " ") + "\n")
-	}
-	return b.String()
 }
 
 // NewFlowsSince counts the flows of now that before does not have.

@@ -2,6 +2,7 @@ package screens
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +22,13 @@ type Ladder struct {
 	names map[capture.MAC]string
 	gone  bool // the flow is no longer among those that are kept
 	scroll
+	at   int   // the selected packet, counted in rungs
+	tops []int // line of each rung at the last View
 }
 
 // NewLadder shows a flow of the facts.
 func NewLadder(f capture.Flow, facts Facts) *Ladder {
-	return &Ladder{flow: f, facts: facts, names: realServers(facts)}
+	return &Ladder{flow: f, facts: facts, names: macNames(facts)}
 }
 
 // Title is the heading.
@@ -42,7 +45,7 @@ func (s *Ladder) SetFacts(f Facts) {
 	}
 	for i := range f.Flows {
 		if flowID(&f.Flows[i]) == flowID(&s.flow) {
-			s.flow, s.facts, s.names, s.gone = f.Flows[i], f, realServers(f), false
+			s.flow, s.facts, s.names, s.gone = f.Flows[i], f, macNames(f), false
 			return
 		}
 	}
@@ -54,10 +57,48 @@ func (s *Ladder) Update(tea.Msg) (Screen, tea.Cmd) { return s, nil }
 
 // Actions of an open flow.
 func (s *Ladder) Actions() []keys.Action {
-	return append([]keys.Action{
-		keys.Leave.Do(ask(CloseMsg{})),
+	none := ""
+	if len(s.flow.Events) == 0 {
+		none = "the packets of this flow were not kept, only what they prove"
+	}
+	open := keys.Enter.Do(s.openPacket).Unless(none)
+	open.Short, open.Long = "packet", "open the selected packet: MACs, flags, numbers, TTL"
+	acts := []keys.Action{open, keys.Leave.Do(ask(CloseMsg{})),
 		keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{plainText(s.lines(100)), "flow"}) }),
-	}, s.scroll.actions()...)
+		keys.Up.Quietly(func() tea.Cmd { s.move(-1); return nil }), keys.Down.Quietly(func() tea.Cmd { s.move(1); return nil })}
+	return append(acts, s.scroll.actions()...) // the first action of a key counts
+}
+
+// move selects the next packet; where there is none in view it scrolls.
+func (s *Ladder) move(by int) {
+	to := s.at + by
+	switch {
+	case !s.inView(s.at) && slices.ContainsFunc(s.tops, func(top int) bool { return s.lineInView(top) }):
+		s.at = slices.IndexFunc(s.tops, s.lineInView)
+	case to < 0 || to >= len(s.tops) || !s.inView(s.at):
+		s.scroll.by(by)
+	default:
+		s.at = to
+		if !s.inView(to) {
+			s.scroll.by(s.tops[to] - s.tops[to-by])
+		}
+	}
+}
+
+func (s *Ladder) inView(rung int) bool { return rung < len(s.tops) && s.lineInView(s.tops[rung]) }
+
+func (s *Ladder) lineInView(line int) bool { return line >= s.offset && line < s.offset+s.page }
+
+// openPacket shows the selected packet, and those that were folded into it.
+func (s *Ladder) openPacket() tea.Cmd {
+	groups := groupEvents(s.flow.Events, s.flow.Vantage)
+	if s.at >= len(groups) {
+		return nil
+	}
+	events, flow, names := groups[s.at].events, s.flow, s.names
+	return send(OpenMsg{NewReader("Packet of "+flow.Client.String(), func(width int) []kit.Line {
+		return packetLines(&flow, events, names, width)
+	})})
 }
 
 // View draws the part of the ladder that fits.
@@ -66,27 +107,44 @@ func (s *Ladder) View(width, height int) []kit.Line {
 	if s.gone {
 		title += " (no longer kept)"
 	}
-	return append([]kit.Line{kit.Rule(title, width)}, s.show(s.lines(width), height-1)...)
+	lines, tops := s.text(width)
+	s.tops, s.at = tops, max(0, min(s.at, len(tops)-1))
+	if len(s.flow.Events) > 0 && s.at < len(tops) {
+		lines[tops[s.at]] = chosen(lines[tops[s.at]])
+	}
+	return append([]kit.Line{kit.Rule(title, width)}, s.show(lines, height-1)...)
 }
 
 func (s *Ladder) lines(width int) []kit.Line {
+	lines, _ := s.text(width)
+	return lines
+}
+
+// text is all there is to say about the flow. tops are the lines on which its packets begin.
+func (s *Ladder) text(width int) (out []kit.Line, tops []int) {
 	f := &s.flow
 	role := outcomeRole(f.Outcome)
-	via := "via " + nameOf(f, s.names, s.facts)
-	if via == "via -" {
-		via = ""
+	via := ""
+	if name := nameOf(f, s.names, s.facts); name != "-" {
+		via = "via " + name
 	}
-	out := []kit.Line{kit.Between(kit.L(kit.T(" "), mark(role), kit.S(role, " "+string(f.Outcome)), kit.T(s.outcome())),
+	out = []kit.Line{kit.Between(kit.L(kit.T(" "), mark(role), kit.S(role, " "+string(f.Outcome)), kit.T(s.outcome())),
 		kit.L(kit.S(theme.Dim, via+" ")), width)}
 	d := newDrawing(width)
 	out = append(out, d.labels(s.laneNames()), d.bars())
-	for _, r := range s.rungs() {
+	for _, r := range s.rungs(width < roomForMACs) {
+		if !r.dashed {
+			tops = append(tops, len(out))
+		}
 		out = append(out, d.rung(r)...)
 	}
 	out = append(out, d.bars())
 	out = append(out, kit.Indent(1, s.ending(width-2))...)
-	return append(out, kit.Indent(1, s.stages(width-2))...)
+	return append(out, kit.Indent(1, s.stages(width-2))...), tops
 }
+
+// roomForMACs is the width from which a name has the end of its MAC beside it.
+const roomForMACs = 104
 
 // outcome says the outcome in more words.
 func (s *Ladder) outcome() string {
@@ -144,7 +202,7 @@ func (s *Ladder) ending(width int) []kit.Line {
 
 func (s *Ladder) rejectWords(r *capture.Reject) string {
 	words := "from " + r.From.String()
-	if name := s.macName(r.SrcMAC); name != "" {
+	if name := macName(s.names, r.SrcMAC, false); name != "" {
 		words += ", sent by " + name
 	}
 	if r.TTL > 0 {
@@ -223,7 +281,7 @@ func (s *Ladder) stages(width int) []kit.Line {
 		l := kit.L(mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
 		if sight.State == lvs.Seen && !sight.Time.IsZero() {
 			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
-				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), arrow(sight.SrcMAC, sight.DstMAC, width < 104)), "  ")))
+				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), arrow(sight.SrcMAC, sight.DstMAC, width < roomForMACs)), "  ")))
 		}
 		out = append(out, l.Fit(width))
 	}
@@ -248,18 +306,6 @@ func notEmpty(parts ...string) []string {
 		}
 	}
 	return out
-}
-
-// macName is the address or host behind a MAC, or the MAC's end.
-func (s *Ladder) macName(m capture.MAC) string {
-	if m == (capture.MAC{}) {
-		return ""
-	}
-	end := m.String()[9:]
-	if name, ok := s.names[m]; ok {
-		return name + " …:" + end
-	}
-	return "…:" + end
 }
 
 // span writes a short time.

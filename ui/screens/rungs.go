@@ -26,7 +26,7 @@ type rung struct {
 const maxRungs = 200
 
 // rungs are the frames of the flow, with repetitions folded into the first of them.
-func (s *Ladder) rungs() []rung {
+func (s *Ladder) rungs(short bool) []rung {
 	events := s.events()
 	if len(events) == 0 {
 		return nil
@@ -37,7 +37,7 @@ func (s *Ladder) rungs() []rung {
 		if len(out) == maxRungs {
 			break
 		}
-		out = append(out, s.rung(g, events[0].Time))
+		out = append(out, s.rung(g, events[0].Time, short))
 		if s.flow.Vantage == lvs.RoleDirector && isFirstForward(groups, i) && s.flow.Stage(lvs.SynAckSent).State == lvs.Unobservable {
 			out = append(out, rung{from: 3, to: 0, label: "SYN-ACK", note: "cannot be seen from a director", role: theme.Dim, dashed: true})
 		}
@@ -138,9 +138,9 @@ func legOf(e capture.Event, v lvs.Vantage) [2]int {
 	return [2]int{3, 0}
 }
 
-func (s *Ladder) rung(g group, start time.Time) rung {
+func (s *Ladder) rung(g group, start time.Time, short bool) rung {
 	first := g.events[0]
-	r := rung{at: since(first.Time.Sub(start)), from: g.leg[0], to: g.leg[1], label: string(first.Kind), note: s.note(first), role: theme.Plain}
+	r := rung{at: since(first.Time.Sub(start)), from: g.leg[0], to: g.leg[1], label: string(first.Kind), note: s.note(first, short), role: theme.Plain}
 	switch first.Kind {
 	case capture.EventRST, capture.EventICMP:
 		r.role = theme.Bad
@@ -175,13 +175,13 @@ func (s *Ladder) rung(g group, start time.Time) rung {
 }
 
 // note is where the frame was seen, and who is at the other end of the wire.
-func (s *Ladder) note(e capture.Event) string {
+func (s *Ladder) note(e capture.Event, short bool) string {
 	where := strings.TrimSpace(e.Interface + " " + e.Direction.String())
 	switch {
 	case e.Direction == capture.In && e.SrcMAC != (capture.MAC{}):
-		where += " from " + s.macName(e.SrcMAC)
+		where += " from " + macName(s.names, e.SrcMAC, short)
 	case e.DstMAC != (capture.MAC{}):
-		where += " to " + s.macName(e.DstMAC)
+		where += " to " + macName(s.names, e.DstMAC, short)
 	}
 	if e.Kind == capture.EventICMP {
 		where = fmt.Sprintf("type %d code %d, ", e.Type, e.Code) + where

@@ -24,10 +24,22 @@ func flow(id uint64, port uint16, ago time.Duration, vantage lvs.Vantage, o capt
 		Vantage: vantage, Outcome: o, FirstSeen: At.Add(-ago), LastSeen: At.Add(-ago + 7*time.Second), ISN: 448411585}
 }
 
+var frameFlags = map[capture.EventKind]capture.TCPFlags{capture.EventSYN: capture.SYN, capture.EventSYNACK: capture.SYN | capture.ACK,
+	capture.EventACK: capture.ACK, capture.EventDATA: capture.PSH | capture.ACK, capture.EventFIN: capture.FIN | capture.ACK, capture.EventRST: capture.RST}
+
 // frame is an event at a time after the flow's start.
 func frame(f *capture.Flow, after time.Duration, kind capture.EventKind, toVirtual bool, dir capture.Direction, dev string, src, dst capture.MAC) {
 	e := capture.Event{Time: f.FirstSeen.Add(after), Kind: kind, ToVirtual: toVirtual, Direction: dir, Interface: dev, SrcMAC: src, DstMAC: dst, TTL: 63,
 		Forwarded: dir == capture.Out && f.Vantage != lvs.RoleRealServer}
+	e.Flags, e.IPID = frameFlags[kind], 0x4a10
+	switch {
+	case !toVirtual:
+		e.Seq, e.Ack = 1733870212, f.ISN+1
+	case kind == capture.EventSYN:
+		e.Seq, e.IPID = f.ISN, 0
+	default:
+		e.Seq, e.Ack = f.ISN+1, 1733870213
+	}
 	for _, old := range f.Events {
 		if old.Kind == kind && old.ToVirtual == toVirtual && old.Direction == dir {
 			e.Retransmission = true

@@ -244,6 +244,15 @@ func HealthyDirector() screens.Facts {
 	return f
 }
 
+// HalfBroken is a director of which one real server does not answer: some flows fail, some work.
+func HalfBroken() screens.Facts {
+	f := BrokenDirector()
+	works := healthyFlows()[0]
+	works.ID, works.Client = 50, netip.AddrPortFrom(works.Client.Addr(), 49690)
+	f.Flows = append(f.Flows, works)
+	return f
+}
+
 // Gap is a director looked at by an ordinary user.
 func Gap() screens.Facts {
 	s := directorSnapshot(2400, 24)

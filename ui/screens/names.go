@@ -1,0 +1,89 @@
+package screens
+
+import (
+	"lvstui/capture"
+	"lvstui/lvs"
+)
+
+// realServer names the real server of a flow: the RIP where the MAC is known, else the MAC.
+func (s *Flows) realServer(f *capture.Flow) string { return nameOf(f, s.rs, s.facts) }
+
+func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
+	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil {
+		return facts.Host
+	}
+	if f.RealServerMAC == (capture.MAC{}) {
+		return "-"
+	}
+	if name, ok := rs[f.RealServerMAC]; ok {
+		return name
+	}
+	return f.RealServerMAC.String()
+}
+
+// realServers maps MACs to addresses, as far as the neighbour table tells; the RIPs of the ip_vs table win.
+func realServers(f Facts) map[capture.MAC]string {
+	out := map[capture.MAC]string{}
+	if f.Snapshot == nil {
+		return out
+	}
+	rip := map[string]bool{}
+	if f.Snapshot.IPVS != nil {
+		for _, v := range f.Snapshot.IPVS.Services {
+			for _, d := range v.Destinations {
+				rip[d.Address.String()] = true
+			}
+		}
+	}
+	for _, n := range f.Snapshot.Neighbours {
+		mac, err := capture.ParseMAC(n.MAC)
+		if err != nil {
+			continue
+		}
+		if old, taken := out[mac]; !taken || rip[n.Address.String()] && !rip[old] {
+			out[mac] = n.Address.String()
+		}
+	}
+	for _, l := range f.Snapshot.Links {
+		if mac, err := capture.ParseMAC(l.MAC); err == nil {
+			out[mac] = f.Snapshot.Host
+		}
+	}
+	return out
+}
+
+// macNames is realServers with the gateways named as such: who is at the other end of a wire.
+func macNames(f Facts) map[capture.MAC]string {
+	out := realServers(f)
+	if f.Snapshot == nil {
+		return out
+	}
+	gateways := map[string]bool{}
+	for _, a := range f.Snapshot.Answers {
+		if a.Gateway.IsValid() {
+			gateways[a.Gateway.String()] = true
+		}
+	}
+	for mac, name := range out {
+		if gateways[name] {
+			out[mac] = "gateway " + name
+		}
+	}
+	return out
+}
+
+// macName is the address or host behind a MAC, with the MAC's end; short leaves that out where there is a name.
+func macName(names map[capture.MAC]string, m capture.MAC, short bool) string {
+	if m == (capture.MAC{}) {
+		return ""
+	}
+	end := "…:" + m.String()[9:]
+	name, ok := names[m]
+	switch {
+	case ok && short:
+		return name
+	case ok:
+		return name + " " + end
+	}
+	return end
+}
