@@ -161,3 +161,17 @@ func TestCompareOfTwoThatFailAlike(t *testing.T) {
 	d.shows("They do not part: both get as far as forwarded.", "real server")
 	d.hides("they part here")
 }
+
+// The SYN came with the router's MAC and not with the director's: the drawing must not be all there is.
+func TestSynPastTheDirector(t *testing.T) {
+	host := &plainHost{name: "rs1", facts: sample.BrokenRealServer()}
+	d := newDriver(t, 120, 40, Options{Hosts: hostsOf(host)}).start()
+	d.press("2", "enter")
+	d.shows("eth0 out to gateway 192.168.10.1 ")
+	d.hides("past the director, unless")
+	f := &host.facts.Flows[0]
+	f.SynAckTo = f.Events[1].DstMAC
+	f.SynFrom = f.SynAckTo
+	d.pass()
+	d.shows("! The SYN came from where the SYN-ACK goes, gateway 192.168.10.1", "past the director, unless")
+}

@@ -105,7 +105,9 @@ func (s *Flows) Actions() []keys.Action {
 	filter := keys.Filter.Do(func() tea.Cmd { s.field.start(s.filter.text); return nil })
 	by := keys.Group.Do(func() tea.Cmd { s.by = (s.by + 1) % groupings; s.groupCur = cursor{}; s.group(); return nil })
 	if s.by != ungrouped {
-		return append([]keys.Action{keys.Enter.Do(s.openGroup).Unless(s.noGroup()), keys.Leave.Do(func() tea.Cmd { s.by = ungrouped; return nil }),
+		open := keys.Enter.Do(s.openGroup).Unless(s.noGroup())
+		open.Short = "its flows"
+		return append([]keys.Action{open, keys.Leave.Do(func() tea.Cmd { s.by = ungrouped; return nil }),
 			filter, by}, s.groupCur.actions(nil)...)
 	}
 	acts := []keys.Action{

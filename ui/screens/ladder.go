@@ -185,6 +185,10 @@ func (s *Ladder) ending(width int) []kit.Line {
 		out = append(out, kit.Item(kit.S(theme.Bad, "✗ "), theme.Plain,
 			fmt.Sprintf("ICMP type %d code %d %s", f.ICMP.Type, f.ICMP.Code, s.rejectWords(f.ICMP)), width)...)
 	}
+	if f.Vantage == lvs.RoleRealServer && f.SynFrom != (capture.MAC{}) && f.SynFrom == f.SynAckTo {
+		out = append(out, kit.Item(kit.S(theme.Warn, "! "), theme.Plain, "The SYN came from where the SYN-ACK goes, "+macName(s.names, f.SynFrom, false)+
+			": it went past the director, unless the director is this host's gateway.", width)...)
+	}
 	if text := blindWords(f); text != "" {
 		out = append(out, kit.Item(kit.S(theme.Unknown, "? "), theme.Dim, text, width)...)
 	}

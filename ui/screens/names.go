@@ -1,6 +1,8 @@
 package screens
 
 import (
+	"net/netip"
+
 	"lvstui/capture"
 	"lvstui/lvs"
 )
@@ -58,15 +60,13 @@ func macNames(f Facts) map[capture.MAC]string {
 	if f.Snapshot == nil {
 		return out
 	}
-	gateways := map[string]bool{}
+	gateways := map[netip.Addr]bool{}
 	for _, a := range f.Snapshot.Answers {
-		if a.Gateway.IsValid() {
-			gateways[a.Gateway.String()] = true
-		}
+		gateways[a.Gateway] = a.Gateway.IsValid()
 	}
-	for mac, name := range out {
-		if gateways[name] {
-			out[mac] = "gateway " + name
+	for _, n := range f.Snapshot.Neighbours {
+		if mac, err := capture.ParseMAC(n.MAC); err == nil && gateways[n.Address] {
+			out[mac] = "gateway " + n.Address.String()
 		}
 	}
 	return out
