@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ARPSighting is who asked for an address and who claimed it. More than one claiming MAC for a VIP is the
+// ARPSighting is who asked for an address and who claimed it, by ARP or by IPv6's Neighbour Discovery. More than one claiming MAC for a VIP is the
 // classic fault of direct routing.
 type ARPSighting struct {
 	Address  netip.Addr `json:"address"`
@@ -68,8 +68,26 @@ func (a *arpTable) add(p *Packet) {
 	}
 }
 
+// addND does the same for IPv6: a solicitation asks, and teaches its own address if it carries the sender's MAC; an
+// advertisement answers.
+func (a *arpTable) addND(p *Packet) {
+	target := p.Quote.Dst
+	if p.ARP.Op == 2 {
+		a.station(target, arpAnswered, target, p)
+		return
+	}
+	a.station(target, arpAsked, p.Src, p)
+	if p.ARP.Link && !p.Src.IsUnspecified() {
+		a.station(p.Src, arpClaimed, p.Src, p)
+	}
+}
+
 // note counts one station. Beyond the bounds it forgets newcomers rather than what it knows.
 func (a *arpTable) note(target netip.Addr, role arpRole, p *Packet) {
+	a.station(target, role, p.Src, p)
+}
+
+func (a *arpTable) station(target netip.Addr, role arpRole, ip netip.Addr, p *Packet) {
 	if a.targets == nil {
 		a.targets = make(map[netip.Addr]*[numARPRoles][]arpHost)
 	}
@@ -83,14 +101,14 @@ func (a *arpTable) note(target netip.Addr, role arpRole, p *Packet) {
 	}
 	for i := range roles[role] {
 		h := &roles[role][i]
-		if h.mac == p.ARP.SenderMAC && h.ip == p.Src && h.ifindex == p.Interface && h.dir == p.Dir {
+		if h.mac == p.ARP.SenderMAC && h.ip == ip && h.ifindex == p.Interface && h.dir == p.Dir {
 			h.count++
 			h.first, h.last = min(h.first, p.Time), max(h.last, p.Time)
 			return
 		}
 	}
 	if len(roles[role]) < maxARPHosts {
-		roles[role] = append(roles[role], arpHost{p.ARP.SenderMAC, p.Src, p.Interface, p.Dir, 1, p.Time, p.Time})
+		roles[role] = append(roles[role], arpHost{p.ARP.SenderMAC, ip, p.Interface, p.Dir, 1, p.Time, p.Time})
 	}
 }
 

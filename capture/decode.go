@@ -280,6 +280,36 @@ func decodeTCP(b []byte, length int, p *Packet) error {
 	return nil
 }
 
+// Neighbour Discovery (RFC 4861) is to IPv6 what ARP is to IPv4.
+const (
+	ndSolicit    = 135
+	ndAdvertise  = 136
+	ndSourceLink = 1 // options that hold a link-layer address
+	ndTargetLink = 2
+)
+
+// decodeND reads a neighbour solicitation or advertisement into p.ARP and, the address in question, p.Quote.Dst. An
+// option that does not fit ends the list.
+func decodeND(b []byte, p *Packet) error {
+	if len(b) < 24 {
+		return ErrTruncated
+	}
+	p.ARP.Op, p.ARP.SenderMAC = 1, p.SrcMAC
+	want := byte(ndSourceLink)
+	if p.Quote.Type == ndAdvertise {
+		p.ARP.Op, want = 2, ndTargetLink
+	}
+	p.Quote.Dst = netip.AddrFrom16([16]byte(b[8:24]))
+	for b = b[24:]; len(b) >= 8 && b[1] > 0 && int(b[1])*8 <= len(b); b = b[int(b[1])*8:] {
+		if b[0] == want {
+			copy(p.ARP.SenderMAC[:], b[2:8])
+			p.ARP.Link = true
+			break
+		}
+	}
+	return nil
+}
+
 // decodeICMP reads type and code and, of an error, the quoted header: IP plus at least eight bytes (RFC 792).
 func decodeICMP(b []byte, p *Packet) error {
 	if len(b) < 4 {
@@ -288,6 +318,9 @@ func decodeICMP(b []byte, p *Packet) error {
 	p.Kind = ICMP
 	q := &p.Quote
 	q.Type, q.Code = b[0], b[1]
+	if p.Proto == protoICMPv6 && (q.Type == ndSolicit || q.Type == ndAdvertise) {
+		return decodeND(b, p)
+	}
 	v4error := p.Proto == protoICMP && (q.Type == 3 || q.Type == 4 || q.Type == 5 || q.Type == 11 || q.Type == 12)
 	v6error := p.Proto == protoICMPv6 && q.Type < 128
 	if !v4error && !v6error || len(b) < 8 {

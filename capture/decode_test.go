@@ -97,7 +97,7 @@ func TestDecodeARP(t *testing.T) {
 	if err := Decode(frame, LinkEthernet, &p); err != nil {
 		t.Fatal(err)
 	}
-	if p.Kind != ARP || p.ARP != (ARPFields{2, directorMAC, routerMAC}) || p.Src != articleVirtual.Addr() || p.Dst != netip.MustParseAddr("172.16.0.1") {
+	if p.Kind != ARP || p.ARP != (ARPFields{2, false, directorMAC, routerMAC}) || p.Src != articleVirtual.Addr() || p.Dst != netip.MustParseAddr("172.16.0.1") {
 		t.Errorf("%+v", p)
 	}
 }

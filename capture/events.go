@@ -12,6 +12,7 @@ const (
 	bitForwarded
 	bitResent
 	bitICMP
+	bitDatagram
 )
 
 // eventRec is an Event without pointers.
@@ -121,6 +122,8 @@ func (e *eventRec) kind() EventKind {
 	switch {
 	case e.bits&bitICMP != 0:
 		return EventICMP
+	case e.bits&bitDatagram != 0:
+		return EventDATA
 	case e.flags.Has(RST):
 		return EventRST
 	case e.flags.Has(SYN | ACK):

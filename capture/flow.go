@@ -49,16 +49,17 @@ type Flow struct {
 
 	Stages []StageSight `json:"stages"` // all of lvs.Stages, in order
 
-	FirstSeen     time.Time `json:"first_seen,omitzero"`
-	LastSeen      time.Time `json:"last_seen,omitzero"`
-	MidStream     bool      `json:"mid_stream,omitempty"` // the capture began after the client's SYN
-	RealServerMAC MAC       `json:"real_server_mac,omitzero"`
-	SynFrom       MAC       `json:"syn_from_mac,omitzero"`   // source MAC of the first SYN as it came to (or left) this host
-	SynAckTo      MAC       `json:"syn_ack_to_mac,omitzero"` // destination MAC of the first SYN-ACK
-	Forward       string    `json:"forward,omitempty"`       // "ipip" when the SYN was seen inside a tunnel
-	ISN           uint32    `json:"isn"`                     // the client's initial sequence number: names the flow on every host it passes
-	RST           *Reject   `json:"rst,omitempty"`           // the first RST
-	ICMP          *Reject   `json:"icmp,omitempty"`          // the last ICMP error that quotes the flow
+	FirstSeen     time.Time      `json:"first_seen,omitzero"`
+	LastSeen      time.Time      `json:"last_seen,omitzero"`
+	MidStream     bool           `json:"mid_stream,omitempty"` // the capture began after the client's SYN
+	RealServerMAC MAC            `json:"real_server_mac,omitzero"`
+	SynFrom       MAC            `json:"syn_from_mac,omitzero"`   // source MAC of the first SYN as it came to (or left) this host
+	SynAckTo      MAC            `json:"syn_ack_to_mac,omitzero"` // destination MAC of the first SYN-ACK
+	AnsweredFrom  netip.AddrPort `json:"answered_from,omitzero"`  // who sent a SYN-ACK for this SYN although it was not asked: a RIP
+	Forward       string         `json:"forward,omitempty"`       // "ipip" when the SYN was seen inside a tunnel
+	ISN           uint32         `json:"isn"`                     // the client's initial sequence number: names the flow on every host it passes
+	RST           *Reject        `json:"rst,omitempty"`           // the first RST
+	ICMP          *Reject        `json:"icmp,omitempty"`          // the last ICMP error that quotes the flow
 
 	Events        []Event `json:"events,omitempty"` // the first ones, in order; only where asked for
 	EventsDropped int     `json:"events_dropped,omitempty"`

@@ -76,6 +76,7 @@ func join(g []Flow) Flow {
 		f.DataRetransmits = max(f.DataRetransmits, v.DataRetransmits)
 		f.Handshake = cmp.Or(f.Handshake, v.Handshake)
 		f.RealServerMAC = cmp.Or(f.RealServerMAC, v.RealServerMAC)
+		f.AnsweredFrom = cmp.Or(f.AnsweredFrom, v.AnsweredFrom)
 		f.Forward = cmp.Or(f.Forward, v.Forward)
 		f.RST, f.ICMP = cmp.Or(f.RST, v.RST), cmp.Or(f.ICMP, v.ICMP)
 		if v.Vantage == lvs.RoleRealServer { // whether it came from the director and where it went shows there

@@ -187,12 +187,14 @@ type Packet struct {
 	OuterDst       netip.Addr // of a tunnelled packet: where the director sent it
 
 	ARP   ARPFields
-	Quote Quote // of an ICMP error
+	Quote Quote // of an ICMP error; type and code are set for every ICMP packet
 }
 
-// ARPFields are the fields of an ARP packet that are not in Packet.Src and Dst.
+// ARPFields are the fields of an ARP packet that are not in Packet.Src and Dst. A neighbour solicitation of IPv6 is a
+// request, an advertisement a reply; the address in question is in Packet.Quote.Dst.
 type ARPFields struct {
 	Op                   uint16 // 1 request, 2 reply
+	Link                 bool   // of Neighbour Discovery: the packet itself names SenderMAC, else it is the frame's
 	SenderMAC, TargetMAC MAC
 }
 

@@ -198,7 +198,7 @@ func FuzzTracker(f *testing.F) {
 	f.Add([]byte("\x02\x80\x01\x00\x02\x40\x01\x00\x04\x00\x01\x05"), uint8(3))
 	f.Fuzz(func(t *testing.T, data []byte, setting uint8) {
 		vantages := []lvs.Vantage{"", lvs.RoleClient, lvs.RoleRouter, lvs.RoleDirector, lvs.RoleRealServer, "nobody"}
-		tr := NewTracker(Config{Vantage: vantages[int(setting)%len(vantages)], MaxFlows: 1 + int(setting>>5), MaxEvents: int(setting>>3)%5*4 - 1})
+		tr := NewTracker(Config{Vantage: vantages[int(setting)%len(vantages)], UDP: []netip.AddrPort{articleVirtual}, MaxFlows: 1 + int(setting>>5), MaxEvents: int(setting>>3)%5*4 - 1})
 		n := 0
 		for now := int64(0); len(data) >= 4; data = data[4:] {
 			// flags, where and between whom, how much later, what numbers
@@ -215,6 +215,12 @@ func FuzzTracker(f *testing.F) {
 			p.Seq += uint32(data[3]>>4) * 0x11111111
 			p.Ack += uint32(data[3]&15) * 0x11111111
 			p.PayloadLen = int32(data[3] & 31)
+			switch { // other protocols, other ends
+			case data[1]&52 == 4:
+				p.Kind, p.Proto, p.Seq, p.Ack, p.Flags = UDP, protoUDP, 0, 0, 0
+			case data[1]&52 == 16 && data[3]&1 == 1:
+				p.Src = netip.AddrFrom4([4]byte{192, 168, 10, data[3]})
+			}
 			if data[1]&36 == 36 {
 				p = icmpAbout(p.Dir, "10.0.0.1", 0, data[0]&15, data[3])
 			}
@@ -225,5 +231,9 @@ func FuzzTracker(f *testing.F) {
 		tr.Advance(tr.Now().Add(time.Minute))
 		check(t, tr, n)
 		tr.Summary(time.Time{})
+		flows := tr.Flows()
+		if got := Merge(flows, flows); len(flows) > 0 && (len(got) == 0 || len(got) > len(flows)) {
+			t.Errorf("%d flows, seen twice are %d", len(flows), len(got))
+		}
 	})
 }

@@ -49,10 +49,15 @@ func (t *Tracker) FlowByID(id uint64) (Flow, bool) {
 
 // Flow gives the latest flow between two ends, with its events.
 func (t *Tracker) Flow(k Key) (Flow, bool) {
-	if k.Protocol != lvs.TCP && k.Protocol != "" {
+	proto := uint8(protoTCP)
+	switch k.Protocol {
+	case lvs.TCP, "":
+	case lvs.UDP:
+		proto = protoUDP
+	default:
 		return Flow{}, false
 	}
-	key, _ := keyOf(protoTCP, k.Client.Addr(), k.Virtual.Addr(), k.Client.Port(), k.Virtual.Port())
+	key, _ := keyOf(proto, k.Client.Addr(), k.Virtual.Addr(), k.Client.Port(), k.Virtual.Port())
 	i, ok := t.index[key]
 	if !ok {
 		return Flow{}, false
@@ -68,7 +73,7 @@ func (t *Tracker) flow(r *record, withEvents bool) Flow {
 		ID:                r.id,
 		Client:            r.client(),
 		Virtual:           r.virtual(),
-		Protocol:          lvs.TCP,
+		Protocol:          r.protocol(),
 		Vantage:           j.vantage,
 		Outcome:           j.outcome,
 		Reached:           lvs.Stages[max(j.top, 0)],
@@ -117,6 +122,9 @@ func (t *Tracker) addMACs(f *Flow, j *judgement) {
 		f.RealServerMAC = firstSet(j.in(clsSYN), j.in(clsACK)).dst
 	case lvs.RoleRouter:
 		f.RealServerMAC = j.in(clsSYNACK).src
+	}
+	if j.r.has(answeredElsewhere) {
+		f.AnsweredFrom = t.answers[t.index[j.r.key]]
 	}
 	if j.in(clsSYN).tunnel || j.out(clsSYN).tunnel {
 		f.Forward = string(lvs.IPIP)
@@ -184,9 +192,13 @@ func (r *record) dataResent() int {
 
 func retransmits(n [2]uint32) int { return int(max(n[slotIn], n[slotOut], 1) - 1) }
 
-// handshake is the time from the client's first SYN to its first ACK, both at their first sight here.
+// handshake is the time from the client's first SYN to its first ACK, or over UDP from the request to the reply, all
+// at their first sight here.
 func (r *record) handshake() time.Duration {
 	syn, ack := earliest(&r.sights[clsSYN]), earliest(&r.sights[clsACK])
+	if r.udp() {
+		ack = earliest(&r.sights[clsSYNACK])
+	}
 	if syn == nil || ack == nil {
 		return 0
 	}

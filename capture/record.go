@@ -3,6 +3,8 @@ package capture
 import (
 	"bytes"
 	"net/netip"
+
+	"lvstui/lvs"
 )
 
 // The flow table holds no pointers and only ever grows by whole chunks: the garbage collector has nothing
@@ -100,6 +102,8 @@ const (
 	isOver // linked in the list of finished flows
 	returned
 	refusedByICMP
+	answeredElsewhere // a SYN-ACK for this SYN came from another address than the VIP
+	readdressed       // the SYN was also seen on its way to another address
 )
 
 // rejectRec is the part of an ICMP error that the record keeps.
@@ -118,7 +122,6 @@ type record struct {
 	flags         recordFlags
 	id            uint64
 	prev, next    int32 // in the list of live or of finished flows, oldest first
-	older         int32 // unused slot: next free record
 	isn, irs      uint32
 	firstAck      uint32
 	first, last   int64
@@ -135,6 +138,15 @@ type record struct {
 }
 
 func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
+
+func (r *record) udp() bool { return r.key.proto == protoUDP }
+
+func (r *record) protocol() lvs.Protocol {
+	if r.udp() {
+		return lvs.UDP
+	}
+	return lvs.TCP
+}
 
 func (r *record) client() netip.AddrPort {
 	if r.clientIsLo {

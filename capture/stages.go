@@ -38,12 +38,14 @@ type judgement struct {
 func (t *Tracker) judge(r *record, now int64) judgement {
 	j := judgement{view: t.view(r), top: -1, due: numStages}
 	j.partial = t.cfg.Partial || j.oneLeg
-	switch j.vantage {
-	case lvs.RoleClient:
+	switch {
+	case r.udp():
+		j.asDatagrams()
+	case j.vantage == lvs.RoleClient:
 		j.asClient()
-	case lvs.RoleRouter:
+	case j.vantage == lvs.RoleRouter:
 		j.asRouter()
-	case lvs.RoleRealServer:
+	case j.vantage == lvs.RoleRealServer:
 		j.asRealServer()
 	default:
 		j.asDirector()
@@ -187,6 +189,8 @@ func (j *judgement) conclude(now, stallAfter int64) Outcome {
 		return Refused
 	case r.has(refusedByICMP) && !r.answered():
 		return Refused
+	case r.udp():
+		return j.concludeDatagrams(now, stallAfter)
 	case r.has(finClient) && (r.has(finVirtual) || r.halfView()):
 		return Closed
 	case r.saw(clsRSTc) || r.saw(clsRSTv):

@@ -19,6 +19,8 @@ const (
 	ReplyAtDirector                    // the SYN-ACK came in at the director
 	ReplyOnLoopback                    // the SYN-ACK was on lo
 	AnsweredByAnother                  // ARP: more than one MAC answers for the VIP
+	AnsweredElsewhere                  // the SYN-ACK came from another address than the VIP
+	Readdressed                        // the same SYN was seen with another destination address
 )
 
 // clues reads from the frames and from ARP what narrows the suspects.
@@ -48,6 +50,8 @@ func (t *Tracker) clues(j *judgement) Clue {
 	set(ReplyToSynSender, reply.set && in.set && in.src != (MAC{}) && reply.dst == in.src)
 	set(ReplyOnLoopback, reply.set && t.names[reply.ifindex] == "lo")
 	set(AnsweredByAnother, t.arp.answerers(r.virtual().Addr()) > 1)
+	set(AnsweredElsewhere, r.has(answeredElsewhere))
+	set(Readdressed, r.has(readdressed))
 	set(ReplyAtDirector, j.vantage == lvs.RoleDirector && j.in(clsSYNACK).set)
 	return c
 }
@@ -64,6 +68,8 @@ type decoderRow struct {
 // decoder holds the rows, most telling first. All rows that match count, in their order.
 var decoder = []decoderRow{
 	{"", "", AnsweredByAnother, []string{"rs-answers-arp", "vrrp-split-brain", "duplicate-vip", "proxy-arp-steals-vip"}},
+	{"", "", AnsweredElsewhere, []string{"forward-method-not-dr"}},
+	{lvs.RoleDirector, "", Readdressed, []string{"forward-method-not-dr"}},
 
 	{lvs.RoleDirector, lvs.SynScheduled, RSTOut, []string{"service-not-in-ipvs", "non-syn-no-entry-after-failover", "wrong-netns", "fwmark-no-local-route"}},
 	{lvs.RoleDirector, lvs.SynScheduled, ICMPNoService, []string{"no-available-dest", "overload-threshold"}},

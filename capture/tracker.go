@@ -11,9 +11,14 @@ import (
 // Config says what a Tracker follows and what is known about the capturing host. The zero value works:
 // it follows every TCP connection and infers the rest.
 type Config struct {
-	Vantage    lvs.Vantage  // what this host is; "" infers it for each flow
-	Virtuals   []netip.Addr // VIPs; none: every address that is asked for a connection
-	Ports      []uint16     // of virtual services; none: all
+	Vantage  lvs.Vantage  // what this host is; "" infers it for each flow
+	Virtuals []netip.Addr // VIPs; none: every address that is asked for a connection
+	Ports    []uint16     // of TCP virtual services; none: all
+
+	// UDP are the virtual services over UDP: requests to them and their replies are flows too. Port 0 is any port,
+	// an invalid address any address. None: UDP is not followed, since most of it belongs to no service.
+	UDP []netip.AddrPort
+
 	LocalAddrs []netip.Addr // addresses of the capturing host, if known
 	LocalMACs  []MAC        // its interfaces' MACs: they give files without directions their directions
 	Interfaces map[int32]string
@@ -48,20 +53,23 @@ const (
 // of screens share it under a lock of their own. It never reads the clock: time is what packets say and
 // what Advance is told.
 type Tracker struct {
-	cfg    Config
-	local  map[netip.Addr]struct{}
-	macs   map[MAC]struct{}
-	vips   map[netip.Addr]struct{}
-	names  map[int32]string
-	index  map[flowKey]int32
-	recs   slab[record]
-	pages  slab[eventPage]
-	live   list // flows that may still move
-	over   list // finished ones: the first to be evicted
-	now    int64
-	nextID uint64
-	arp    arpTable
-	stats  TrackerStats
+	cfg     Config
+	local   map[netip.Addr]struct{}
+	macs    map[MAC]struct{}
+	vips    map[netip.Addr]struct{}
+	udp     map[netip.AddrPort]struct{}
+	names   map[int32]string
+	index   map[flowKey]int32
+	opened  []int32                  // records by the client's SYN: see openings.go
+	answers map[int32]netip.AddrPort // who answered for the VIP in flows with answeredElsewhere
+	recs    slab[record]
+	pages   slab[eventPage]
+	live    list // flows that may still move
+	over    list // finished ones: the first to be evicted
+	now     int64
+	nextID  uint64
+	arp     arpTable
+	stats   TrackerStats
 }
 
 // TrackerStats are the counts of a Tracker since it began.
@@ -86,14 +94,17 @@ func NewTracker(cfg Config) *Tracker {
 		cfg.StallAfter = defaultStall
 	}
 	t := &Tracker{
-		cfg:   cfg,
-		local: make(map[netip.Addr]struct{}, len(cfg.LocalAddrs)),
-		macs:  make(map[MAC]struct{}, len(cfg.LocalMACs)),
-		vips:  make(map[netip.Addr]struct{}, len(cfg.Virtuals)),
-		names: make(map[int32]string, len(cfg.Interfaces)),
-		index: make(map[flowKey]int32, cfg.MaxFlows),
-		live:  list{-1, -1},
-		over:  list{-1, -1},
+		cfg:     cfg,
+		local:   make(map[netip.Addr]struct{}, len(cfg.LocalAddrs)),
+		macs:    make(map[MAC]struct{}, len(cfg.LocalMACs)),
+		vips:    make(map[netip.Addr]struct{}, len(cfg.Virtuals)),
+		udp:     make(map[netip.AddrPort]struct{}, len(cfg.UDP)),
+		names:   make(map[int32]string, len(cfg.Interfaces)),
+		index:   make(map[flowKey]int32, cfg.MaxFlows),
+		opened:  newOpenings(cfg.MaxFlows),
+		answers: make(map[int32]netip.AddrPort),
+		live:    list{-1, -1},
+		over:    list{-1, -1},
 	}
 	t.recs.limit = int32(cfg.MaxFlows)
 	t.pages.limit = int32(cfg.MaxFlows * ((cfg.MaxEvents + pageEvents - 1) / pageEvents))
@@ -107,6 +118,9 @@ func NewTracker(cfg Config) *Tracker {
 	}
 	for _, a := range cfg.Virtuals {
 		t.vips[a.Unmap()] = struct{}{}
+	}
+	for _, s := range cfg.UDP {
+		t.udp[netip.AddrPortFrom(s.Addr().Unmap(), s.Port())] = struct{}{}
 	}
 	for i, name := range cfg.Interfaces {
 		t.names[i] = name
@@ -136,8 +150,12 @@ func (t *Tracker) Add(p *Packet) {
 	switch {
 	case p.Kind == TCP && !p.Fragment:
 		t.addTCP(p)
-	case p.Kind == ICMP && p.Quote.Valid && p.Quote.Proto == protoTCP:
+	case p.Kind == UDP && !p.Fragment:
+		t.addUDP(p)
+	case p.Kind == ICMP && p.Quote.Valid:
 		t.addICMP(p)
+	case p.Kind == ICMP && p.ARP.Op != 0:
+		t.arp.addND(p)
 	case p.Kind == ARP:
 		t.arp.add(p)
 	default:
@@ -196,10 +214,20 @@ func (t *Tracker) begin(key flowKey, srcIsLo bool, p *Packet) int32 {
 	if p.Flags.Has(RST) { // nothing can be said of a connection from its end alone
 		return -1
 	}
+	t.relate(p)
 	clientIsLo, ok := t.orient(srcIsLo, p)
 	if !ok {
 		return -1
 	}
+	i := t.open(key, clientIsLo, p)
+	if i >= 0 && len(t.cfg.Virtuals) == 0 && len(t.vips) < maxVIPs && p.Flags.Has(SYN) {
+		t.vips[t.recs.at(i).virtual().Addr()] = struct{}{}
+	}
+	return i
+}
+
+// open takes a record for a new flow, another's if need be.
+func (t *Tracker) open(key flowKey, clientIsLo bool, p *Packet) int32 {
 	i := t.recs.take()
 	if i < 0 {
 		t.evict()
@@ -215,9 +243,7 @@ func (t *Tracker) begin(key flowKey, srcIsLo bool, p *Packet) int32 {
 	r.events, r.lastPage = -1, -1
 	t.live.push(&t.recs, i)
 	t.index[key] = i
-	if len(t.cfg.Virtuals) == 0 && len(t.vips) < maxVIPs && p.Flags.Has(SYN) {
-		t.vips[r.virtual().Addr()] = struct{}{}
-	}
+	t.remember(i, p)
 	return i
 }
 
@@ -272,6 +298,7 @@ func (t *Tracker) evict() {
 	if t.index[r.key] == i {
 		delete(t.index, r.key)
 	}
+	t.forget(i)
 	t.freeEvents(r)
 	t.recs.give(i)
 	t.stats.Evicted++
@@ -279,7 +306,7 @@ func (t *Tracker) evict() {
 
 func (t *Tracker) addICMP(p *Packet) {
 	q := &p.Quote
-	key, srcIsLo := keyOf(protoTCP, q.Src, q.Dst, q.SrcPort, q.DstPort)
+	key, srcIsLo := keyOf(q.Proto, q.Src, q.Dst, q.SrcPort, q.DstPort)
 	i, ok := t.index[key]
 	if !ok {
 		t.stats.Ignored++

@@ -54,6 +54,13 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear
 			}
 		}
 	}
+	if len(cfg.UDP) == 0 && s.IPVS != nil {
+		for _, v := range s.IPVS.Services {
+			if v.Protocol == lvs.UDP && v.FWMark == 0 {
+				cfg.UDP = append(cfg.UDP, netip.AddrPortFrom(v.Address, v.Port))
+			}
+		}
+	}
 	if len(cfg.Virtuals) > maxFilterVIPs {
 		cfg.Virtuals = nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -36,7 +37,8 @@ func newFlows() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "flows",
 		Short: "Follow handshakes: live, or from a capture",
-		Long: "flows shows each client connection with the stages of its handshake, seen from this host.\n" +
+		Long: "flows shows each client connection with the stages of its handshake, seen from this host; with --vip or\n" +
+			"--port, and on a director of such services, also requests over UDP and their replies.\n" +
 			"A file may be pcap, pcapng, or the text of tcpdump -nn -e as people paste it, also compressed with gzip;\n" +
 			"- is standard input. Files of several hosts (--read director.pcapng --read rs1.pcapng) give one flow each\n" +
 			"with what all of them saw. On a live capture a flow is shown when it ends or stalls; what is still open is\n" +
@@ -93,6 +95,12 @@ func (o flowsOptions) tracker() capture.Config {
 	c := capture.Config{Virtuals: o.vips}
 	for _, p := range o.ports {
 		c.Ports = append(c.Ports, uint16(p))
+		c.UDP = append(c.UDP, netip.AddrPortFrom(netip.Addr{}, uint16(p)))
+	}
+	if len(o.ports) == 0 {
+		for _, vip := range o.vips {
+			c.UDP = append(c.UDP, netip.AddrPortFrom(vip, 0))
+		}
 	}
 	if len(o.vantage) == 1 {
 		c.Vantage = o.vantage[0]
