@@ -13,7 +13,7 @@ import (
 // halfBroken has one working flow, of client port 49690, among the failing ones of BrokenDirector.
 func halfBroken(t *testing.T, width, height int) (*driver, *plainHost) {
 	host := &plainHost{name: "director", facts: sample.HalfBroken()}
-	d := newDriver(t, width, height, Options{Hosts: hostsOf(host)}).start()
+	d := newDriver(t, width, height, Options{Hosts: hostsOf(host), Explain: func(string, int) string { return "" }}).start()
 	d.press("2")
 	return d, host
 }
@@ -92,6 +92,8 @@ func TestPacketDetail(t *testing.T) {
 	d, host := halfBroken(t, 100, 40)
 	d.press("G", "enter", "enter")
 	d.shows("SYN, client to VIP, 0.000 s", "from MAC   00:0c:29:21:59:d7 (172.16.0.1)", "(director)", "TTL 63", "448411585 (first +0)", "TCP flags  SYN")
+	d.press("esc", "e")
+	d.shows("There is no explanation of this finding", "router-urpf-or-source-guard")
 	d.press("esc", "down", "down", "enter") // the repetitions are folded into one rung
 	d.shows("1.024 s after", "3.040 s after", "7.072 s after", "sent again")
 	d.press("esc", "down", "enter")
@@ -135,7 +137,7 @@ func TestCompareShowsWhereFlowsPart(t *testing.T) {
 	d.press("down", "down", "down", "m")
 	d.shows("›*188.88.88.10:49690", "marked: m on another flow")
 	d.press("G", "m")
-	d.shows("✗ stalled  188.88.88.10:49672 ", "✓ closed  188.88.88.10:49690", "Both get as far as forwarded.", "What lies between cannot be seen",
+	d.shows("✗ stalled  188.88.88.10:49672 ", "✓ closed  188.88.88.10:49690", "Both get as far as forwarded.", "Where it is lost on the way from forwarded to ACK at director",
 		"SYN sent again   3×", "the same: client 188.88.88.10", "▶ SYN ×3")
 	if line := lineWith(d.screen(), "they part here"); !strings.Contains(line, "ACK at director") {
 		t.Errorf("they part at %q, want at ACK at director", line)

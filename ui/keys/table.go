@@ -49,7 +49,7 @@ func Table() []Section {
 		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Undo, Help, Quit, QuitNow}},
 		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
 		{"Path", []Binding{Fix, Explain, Copy}},
-		{"Flows", []Binding{Filter, Sort, Group, Mark, Copy}},
+		{"Flows", []Binding{Filter, Sort, Group, Mark, Explain, Copy}},
 		{"Fix", []Binding{Apply, Dry, Copy, Leave}},
 		{"Question", []Binding{Yes, No}},
 	}

@@ -136,9 +136,9 @@ func (s *Compare) verdict() string {
 	if reached(b, lvs.Stages[at]) {
 		further, other = b, a
 	}
-	common, blind := at-1, false
-	for ; common >= 0 && !reached(further, lvs.Stages[common]); common-- {
-		blind = true
+	common := at - 1
+	for common >= 0 && !reached(further, lvs.Stages[common]) {
+		common--
 	}
 	text := fmt.Sprintf("%s goes on to %s.", further.Client, StageTitle(further.Reached))
 	if common >= 0 {
@@ -147,8 +147,9 @@ func (s *Compare) verdict() string {
 	if words := missingWords(other); words != "" {
 		text += " Of " + other.Client.String() + ": " + words
 	}
-	if blind {
-		text += " What lies between cannot be seen from here."
+	if lost := other.StalledAt.Index(); common >= 0 && lost > common+1 && other.Stage(lvs.Stages[common+1]).State == lvs.Unobservable {
+		text += " Where it is lost on the way from " + StageTitle(lvs.Stages[common]) + " to " + StageTitle(other.StalledAt) +
+			" cannot be seen from here."
 	}
 	return text
 }

@@ -63,7 +63,13 @@ func (s *Ladder) Actions() []keys.Action {
 	}
 	open := keys.Enter.Do(s.openPacket).Unless(none)
 	open.Short, open.Long = "packet", "open the selected packet: MACs, flags, numbers, TTL"
-	acts := []keys.Action{open, keys.Leave.Do(ask(CloseMsg{})),
+	noSuspect := ""
+	if len(s.flow.Suspects) == 0 {
+		noSuspect = "nothing is suspected of this flow"
+	}
+	explain := keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{s.flow.Suspects[0]}) }).Unless(noSuspect)
+	explain.Long = "explain the first suspect"
+	acts := []keys.Action{open, explain, keys.Leave.Do(ask(CloseMsg{})),
 		keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{plainText(s.lines(100)), "flow"}) }),
 		keys.Up.Quietly(func() tea.Cmd { s.move(-1); return nil }), keys.Down.Quietly(func() tea.Cmd { s.move(1); return nil })}
 	return append(acts, s.scroll.actions()...) // the first action of a key counts
