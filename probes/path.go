@@ -123,7 +123,7 @@ func recentFlows(h *Host, c *Cluster) []capture.Flow {
 }
 
 // factsClear tells whether this host's facts alone show that nothing stands in the way of a stage: every outage rule of the stage was
-// judged on a host with the role that passes the stage, and none found anything. The stages in which the network alone has a
+// judged, one of them on a host with the role that passes the stage, and none found anything. The stages in which the network alone has a
 // part (syn-sent, vip-resolved, and from syn-ack-at-client on) can not be cleared by facts.
 func factsClear(r *Report, rules []Rule, c *Cluster, stage lvs.Stage) bool {
 	role, byFacts := map[lvs.Stage]lvs.Role{
@@ -135,10 +135,10 @@ func factsClear(r *Report, rules []Rule, c *Cluster, stage lvs.Stage) bool {
 	}
 	judged := false
 	for _, rule := range rules {
-		if rule.Stage != stage || !slices.Contains(rule.Roles, role) {
+		if rule.Stage != stage {
 			continue
 		}
-		judged = true
+		judged = judged || slices.Contains(rule.Roles, role)
 		if slices.ContainsFunc(r.Undecided, func(u Undecided) bool { return u.Rule == rule.ID }) {
 			return false
 		}

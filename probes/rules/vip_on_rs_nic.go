@@ -66,6 +66,9 @@ func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, 
 	if certainty, ok = pastFilter(c, a.Device, vip, certainty); !ok {
 		return probes.Finding{}, false
 	}
+	if c.Snapshot.IPVS == nil && certainty == probes.Certain {
+		certainty = probes.Strong // it may be a director for the VIP itself, and a real server of another one
+	}
 	f := c.Finding(severity, certainty, fmt.Sprintf("%s on %s", vip, a.Device))
 	f.VIP = vip
 	f.Title = fmt.Sprintf("%s has %s on %s and answers ARP for it", c.Name(), vip, a.Device)
