@@ -22,12 +22,12 @@ import (
 // space is a network namespace with a thread of its own, which ends with the test. The machine's own
 // network is never touched.
 type space struct {
-	t    *testing.T
+	t    testing.TB
 	work chan func()
 	file *os.File
 }
 
-func newSpace(t *testing.T) *space {
+func newSpace(t testing.TB) *space {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test captures in network namespaces of its own and needs root: sudo go test, or the guest kernel")
@@ -111,7 +111,7 @@ func (s *space) sysctl(path, value string) {
 
 // recording is a capture that runs until stop.
 type recording struct {
-	t      *testing.T
+	t      testing.TB
 	c      *Capture
 	mu     sync.Mutex
 	frames []Frame
