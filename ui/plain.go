@@ -64,25 +64,23 @@ func plainCapture(c Capture) string {
 	return strings.TrimSuffix("off, "+kit.Clean(c.Err), ", ")
 }
 
-// maxPlainFlows bounds the list; the counts before it are of all.
+// maxPlainFlows bounds the list to the latest; the counts before it are of all.
 const maxPlainFlows = 20
 
 func plainFlows(b *strings.Builder, f Facts) {
 	if len(f.Flows) == 0 {
 		return
 	}
-	counts := map[string]int{}
-	for i := range f.Flows {
-		counts[string(f.Flows[i].Outcome)]++
-	}
+	counts := screens.OutcomeCounts(f.Flows)
 	var words []string
-	for _, o := range []string{"stalled", "refused", "reset", "pending", "established", "closed"} {
+	for _, o := range screens.Outcomes {
 		if counts[o] > 0 {
 			words = append(words, fmt.Sprintf("%d %s", counts[o], o))
 		}
 	}
 	fmt.Fprintf(b, "\nFlows seen: %d; %s.\n", len(f.Flows), strings.Join(words, ", "))
-	for i := range min(len(f.Flows), maxPlainFlows) {
+	earlier := max(0, len(f.Flows)-maxPlainFlows)
+	for i := earlier; i < len(f.Flows); i++ {
 		w := &f.Flows[i]
 		fmt.Fprintf(b, "  %s to %s: %s, got as far as %s", w.Client, w.Virtual, w.Outcome, screens.StageTitle(w.Reached))
 		if w.StalledAt != "" {
@@ -90,8 +88,8 @@ func plainFlows(b *strings.Builder, f Facts) {
 		}
 		b.WriteString(".\n")
 	}
-	if n := len(f.Flows) - maxPlainFlows; n > 0 {
-		fmt.Fprintf(b, "  and %d more.\n", n)
+	if earlier > 0 {
+		fmt.Fprintf(b, "  and %d before these.\n", earlier)
 	}
 }
 

@@ -51,6 +51,32 @@ func TestPathInASmallTerminal(t *testing.T) {
 	d.shows("Handshake", "id router-urpf-or-source-guard", "Evidence")
 }
 
+// The details stay about the same finding, whatever is found meanwhile, and the keys they speak of work there.
+func TestDetailsOfAFinding(t *testing.T) {
+	d, hosts := cluster(t)
+	d.press("]", "enter")
+	d.shows("─ rs-answers-arp ─", "id rs-answers-arp", "f fix", "e explain")
+	d.press("y")
+	if !strings.Contains(d.clip, "finding: rs-answers-arp") {
+		t.Errorf("clipboard: %q", d.clip)
+	}
+	d.press("f")
+	d.shows("Fix: this real server answers ARP")
+	d.press("esc")
+	d.shows("id rs-answers-arp")
+	hosts[1].facts.Report.Findings = hosts[1].facts.Report.Findings[1:]
+	d.pass()
+	d.shows("✓ This is no longer found. It was:", "id rs-answers-arp")
+	d.press("f")
+	d.shows("f fix: this is no longer found")
+	d.press("e")
+	d.shows("e explain: this build has no explanations")
+	d.press("esc", "home", "enter")
+	d.shows("─ SYN sent ─", "SYN sent: ✓ ok")
+	d.press("f")
+	d.shows("─ SYN sent ─")
+}
+
 func TestSelectionStaysOnTheSameThing(t *testing.T) {
 	d, hosts := cluster(t)
 	d.press("down", "down")

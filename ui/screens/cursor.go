@@ -44,13 +44,6 @@ func (c *cursor) move(n int) {
 	c.clamp()
 }
 
-// choose puts the cursor on a row by identity.
-func (c *cursor) choose(id string) {
-	if i := slices.Index(c.ids, id); i >= 0 {
-		c.at, c.id = i, id
-	}
-}
-
 // window is the part of the list that fits in height lines.
 func (c *cursor) window(height int) (from, to int) {
 	c.page = max(1, height)

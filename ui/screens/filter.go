@@ -24,8 +24,14 @@ type filterWord struct {
 // filterKeys are the words before the colon.
 var filterKeys = []string{"state", "stage", "reached", "client", "vip", "rs", "port"}
 
-// outcomes are the values of state.
-var outcomes = []string{"stalled", "refused", "reset", "pending", "established", "closed"}
+// outcomeWords are the values of state.
+func outcomeWords() []string {
+	words := make([]string, len(Outcomes))
+	for i, o := range Outcomes {
+		words[i] = string(o)
+	}
+	return words
+}
 
 // parseFilter reads words like state:stalled client:10.0.0.0/8 stage:syn-forwarded rs:192.168.10.11; a word without a
 // colon is looked for in the flow's text. The error names the word and what would be right.
@@ -61,12 +67,12 @@ func looksLikeAddress(word string) bool {
 func keyedWord(key, value string) (func(*capture.Flow, string) bool, error) {
 	switch key {
 	case "state", "outcome":
-		for _, o := range outcomes {
+		for _, o := range outcomeWords() {
 			if value != "" && strings.HasPrefix(o, value) {
 				return func(f *capture.Flow, _ string) bool { return strings.HasPrefix(string(f.Outcome), value) }, nil
 			}
 		}
-		return nil, fmt.Errorf("state:%s: want one of %s", value, strings.Join(outcomes, ", "))
+		return nil, fmt.Errorf("state:%s: want one of %s", value, strings.Join(outcomeWords(), ", "))
 	case "stage", "reached":
 		if lvs.Stage(value).Index() < 0 {
 			return nil, fmt.Errorf("%s:%s: no such stage; for example %s:syn-forwarded", key, value, key)

@@ -67,7 +67,7 @@ func TestFlowFilterSaysWhatIsWrong(t *testing.T) {
 
 func TestFilterIsCompleted(t *testing.T) {
 	values := func(key string) []string {
-		return map[string][]string{"state": outcomes, "rs": {"192.168.10.11", "192.168.10.12"}, "stage": {"syn-sent", "syn-ack-sent"}}[key]
+		return map[string][]string{"state": outcomeWords(), "rs": {"192.168.10.11", "192.168.10.12"}, "stage": {"syn-sent", "syn-ack-sent"}}[key]
 	}
 	for text, want := range map[string][2]string{
 		"":                     {"", "state: stage: reached: client: vip: rs: port:"},

@@ -187,12 +187,9 @@ func (s *Flows) headlines(width int) []kit.Line {
 		_, could := completeFilter(s.field.text, s.valuesSeen)
 		return []kit.Line{s.field.line(), kit.L(kit.T(" "), kit.S(theme.Accent, "tab"), kit.S(theme.Dim, " "+few(could, 8))).Fit(width)}
 	}
-	counts := map[capture.Outcome]int{}
-	for i := range s.facts.Flows {
-		counts[s.facts.Flows[i].Outcome]++
-	}
+	counts := OutcomeCounts(s.facts.Flows)
 	left := kit.L(kit.T(" "), kit.S(theme.Title, plural(len(s.facts.Flows), "flow")))
-	for _, o := range []capture.Outcome{"stalled", "refused", "reset", "pending", "established", "closed"} {
+	for _, o := range Outcomes {
 		if counts[o] > 0 {
 			left.Spans = append(left.Spans, kit.S(theme.Dim, " · "), kit.S(outcomeRole(o), fmt.Sprintf("%d %s", counts[o], o)))
 		}

@@ -158,7 +158,7 @@ func (s *Flows) valuesSeen(key string) []string {
 	var out []string
 	switch key {
 	case "state":
-		out = append(out, outcomes...)
+		out = outcomeWords()
 	case "stage", "reached":
 		for _, st := range lvs.Stages {
 			out = append(out, string(st))

@@ -21,15 +21,14 @@ const (
 
 var orderWords = [flowOrders]string{"age", "trouble", "stage", "client", "real server"}
 
-// trouble is the rank of an outcome: what an operator looks for comes first.
-var trouble = map[capture.Outcome]int{capture.Stalled: 0, capture.Refused: 1, capture.Reset: 2, capture.Pending: 3, capture.Established: 4, capture.Closed: 5}
-
 // sort orders the flows that are shown; what is equal is newest first.
 func (s *Flows) sort() {
 	order := func(a, b *capture.Flow) int { return 0 }
 	switch s.order {
 	case troubleFirst:
-		order = func(a, b *capture.Flow) int { return trouble[a.Outcome] - trouble[b.Outcome] }
+		order = func(a, b *capture.Flow) int {
+			return slices.Index(Outcomes, a.Outcome) - slices.Index(Outcomes, b.Outcome)
+		}
 	case byStage:
 		order = func(a, b *capture.Flow) int { return a.Reached.Index() - b.Reached.Index() }
 	case byClient:

@@ -8,7 +8,6 @@ import (
 
 	"lvstui/lvs"
 	"lvstui/probes"
-	"lvstui/ui/keys"
 	"lvstui/ui/kit"
 	"lvstui/ui/theme"
 )
@@ -52,34 +51,6 @@ func (p *Path) SetFacts(f Facts) {
 
 // Update has nothing to wait for.
 func (p *Path) Update(tea.Msg) (Screen, tea.Cmd) { return p, nil }
-
-// Actions of the path.
-func (p *Path) Actions() []keys.Action {
-	if p.bystander() {
-		return nil
-	}
-	noFinding, noFix := "", ""
-	f, ok := p.finding()
-	if !ok {
-		noFinding = "nothing is found at this stage; ↑↓ goes to another"
-		noFix = noFinding
-	} else if f.Fix == nil {
-		noFix = "there is no cure to offer for this finding; e explains it"
-	}
-	acts := []keys.Action{
-		keys.Enter.Do(func() tea.Cmd { return send(OpenMsg{NewReader(p.heading(), p.detail)}) }),
-		keys.Fix.Do(func() tea.Cmd {
-			facts := p.facts
-			return func() tea.Msg { return OpenMsg{NewFix(f, facts)} } // simulates the plan: not in Update
-		}).Unless(noFix),
-		keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{f.ID}) }).Unless(noFinding),
-		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{FindingText(f), "finding " + f.ID}) }).Unless(noFinding),
-	}
-	return append(acts, p.cur.actions(func() {
-		p.moved = true
-		p.cur.rows(p.ids())
-	})...)
-}
 
 // row is a stage, or a finding listed under the selected stage.
 type row struct {

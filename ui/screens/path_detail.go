@@ -86,6 +86,16 @@ func (p *Path) stageBrief(st probes.PathStage, width int) []kit.Line {
 
 func cut(lines []kit.Line, n int) []kit.Line { return lines[:max(0, min(n, len(lines)))] }
 
+// stageNow is what is known of a stage now.
+func (p *Path) stageNow(stage lvs.Stage, width int) []kit.Line {
+	for _, st := range p.facts.Report.Path {
+		if st.Stage == stage {
+			return p.stageDetail(st, p.findingsAt(stage), width)
+		}
+	}
+	return nil
+}
+
 func (p *Path) stageDetail(st probes.PathStage, at []*probes.Finding, width int) []kit.Line {
 	role := statusRole(st.Status)
 	out := []kit.Line{kit.L(kit.S(theme.Title, StageTitle(st.Stage)), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}

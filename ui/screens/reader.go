@@ -11,12 +11,19 @@ import (
 type Reader struct {
 	title string
 	text  func(width int) []kit.Line
+	more  func() []keys.Action // what can be done about it; may be nil
 	scroll
 }
 
 // NewReader shows what text returns, drawn anew for each width.
 func NewReader(title string, text func(width int) []kit.Line) *Reader {
 	return &Reader{title: title, text: text}
+}
+
+// With adds what can be done about what is read.
+func (r *Reader) With(more func() []keys.Action) *Reader {
+	r.more = more
+	return r
 }
 
 // Title is the heading.
@@ -33,7 +40,11 @@ func (r *Reader) Update(tea.Msg) (Screen, tea.Cmd) { return r, nil }
 
 // Actions scroll and leave.
 func (r *Reader) Actions() []keys.Action {
-	return append([]keys.Action{keys.Leave.Do(ask(CloseMsg{}))}, r.scroll.actions()...)
+	var acts []keys.Action
+	if r.more != nil {
+		acts = r.more()
+	}
+	return append(append(acts, keys.Leave.Do(ask(CloseMsg{}))), r.scroll.actions()...)
 }
 
 // View draws the part of the text that fits.

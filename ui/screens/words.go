@@ -120,10 +120,14 @@ func findingRole(f probes.Finding) theme.Role {
 	return theme.Warn
 }
 
-// roleName is a role for a person.
-func roleName(r lvs.Role) string {
-	if r == lvs.RoleRealServer {
-		return "real server"
+// Outcomes are how flows can end, what an operator looks for first.
+var Outcomes = []capture.Outcome{capture.Stalled, capture.Refused, capture.Reset, capture.Pending, capture.Established, capture.Closed}
+
+// OutcomeCounts counts how many flows ended how.
+func OutcomeCounts(flows []capture.Flow) map[capture.Outcome]int {
+	counts := map[capture.Outcome]int{}
+	for i := range flows {
+		counts[flows[i].Outcome]++
 	}
-	return string(r)
+	return counts
 }

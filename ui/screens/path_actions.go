@@ -1,0 +1,81 @@
+package screens
+
+import (
+	tea "charm.land/bubbletea/v2"
+
+	"lvstui/probes"
+	"lvstui/ui/keys"
+	"lvstui/ui/kit"
+	"lvstui/ui/theme"
+)
+
+// Actions of the path.
+func (p *Path) Actions() []keys.Action {
+	if p.bystander() {
+		return nil
+	}
+	f, ok := p.finding()
+	acts := append([]keys.Action{keys.Enter.Do(p.openDetail)}, p.findingActions(f, ok)...)
+	return append(acts, p.cur.actions(func() {
+		p.moved = true
+		p.cur.rows(p.ids())
+	})...)
+}
+
+// findingActions are what can be done about a finding, if there is one.
+func (p *Path) findingActions(f probes.Finding, ok bool) []keys.Action {
+	noFinding, noFix := "", ""
+	if !ok {
+		noFinding = "nothing is found at this stage; ↑↓ goes to another"
+		noFix = noFinding
+	} else if f.Fix == nil {
+		noFix = "there is no cure to offer for this finding; e explains it"
+	}
+	return []keys.Action{
+		keys.Fix.Do(func() tea.Cmd {
+			facts := p.facts
+			return func() tea.Msg { return OpenMsg{NewFix(f, facts)} } // simulates the plan: not in Update
+		}).Unless(noFix),
+		keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{f.ID}) }).Unless(noFinding),
+		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{FindingText(f), "finding " + f.ID}) }).Unless(noFinding),
+	}
+}
+
+// openDetail shows all of the selected stage or finding. What is read stays the same thing, whatever is found meanwhile.
+func (p *Path) openDetail() tea.Cmd {
+	p.moved = true
+	r, ok := p.selected()
+	if !ok {
+		return nil
+	}
+	f := p.about(r)
+	if f == nil {
+		stage := r.stage.Stage
+		return send(OpenMsg{NewReader(p.heading(), func(width int) []kit.Line { return p.stageNow(stage, width) })})
+	}
+	known := *f
+	now := func() (probes.Finding, bool) {
+		for _, f := range p.facts.Report.Findings {
+			if f.Key() == known.Key() {
+				return f, true
+			}
+		}
+		return known, false
+	}
+	reader := NewReader(known.ID, func(width int) []kit.Line {
+		f, there := now()
+		if there {
+			return findingDetail(f, p.facts, width)
+		}
+		gone := kit.L(mark(theme.OK), kit.S(theme.OK, " This is no longer found. It was:"))
+		return append([]kit.Line{gone, {}}, findingDetail(f, p.facts, width)...)
+	})
+	return send(OpenMsg{reader.With(func() []keys.Action {
+		f, there := now()
+		acts := p.findingActions(f, true)
+		if !there {
+			acts[0] = acts[0].Unless("this is no longer found")
+		}
+		return acts
+	})})
+}
