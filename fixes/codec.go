@@ -38,6 +38,18 @@ func DecodeStep(b []byte) (Step, error) {
 		st, err = decodeAs[AddAddress](w.Step)
 	case kindDelAddress:
 		st, err = decodeAs[DelAddress](w.Step)
+	case kindAddService:
+		st, err = decodeAs[AddService](w.Step)
+	case kindEditService:
+		st, err = decodeAs[EditService](w.Step)
+	case kindDelService:
+		st, err = decodeAs[DelService](w.Step)
+	case kindAddDestination:
+		st, err = decodeAs[AddDestination](w.Step)
+	case kindEditDestination:
+		st, err = decodeAs[EditDestination](w.Step)
+	case kindDelDestination:
+		st, err = decodeAs[DelDestination](w.Step)
 	default:
 		return nil, fmt.Errorf("decode step: unknown kind %q: was it written by a newer lvstui?", w.Kind)
 	}

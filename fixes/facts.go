@@ -98,6 +98,18 @@ func Fact(st Step) string {
 		return addressFact(st.Prefix, st.Device)
 	case DelAddress:
 		return addressFact(st.Prefix, st.Device)
+	case AddService:
+		return serviceFact(st.Service)
+	case EditService:
+		return serviceFact(st.Service)
+	case DelService:
+		return serviceFact(st.Service)
+	case AddDestination:
+		return destinationFact(st.Service, st.Address, st.Port)
+	case EditDestination:
+		return destinationFact(st.Service, st.Address, st.Port)
+	case DelDestination:
+		return destinationFact(st.Service, st.Address, st.Port)
 	}
 	return ""
 }
@@ -140,6 +152,7 @@ func facts(s *lvs.Snapshot) map[string]string {
 		}
 		out[addressFact(a.Prefix, a.Device)] = value
 	}
+	ipvsFacts(s, out)
 	return out
 }
 

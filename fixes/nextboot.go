@@ -39,7 +39,31 @@ func NextBoot(p Plan, s *lvs.Snapshot) []string {
 			}
 		}
 	}
+	if slices.ContainsFunc(p.Steps, onIPVS) {
+		out = append(out, tablePlace(s))
+	}
 	return out
+}
+
+// onIPVS says that a step changes the table of ip_vs.
+func onIPVS(st Step) bool {
+	switch st.(type) {
+	case AddService, EditService, DelService, AddDestination, EditDestination, DelDestination:
+		return true
+	}
+	return false
+}
+
+// tablePlace says where the table of ip_vs is kept on this host.
+func tablePlace(s *lvs.Snapshot) string {
+	file, owner := ownerFile(s, "ipvs")
+	switch {
+	case file != "":
+		return fmt.Sprintf("%s: the same there (%s owns the ip_vs table)", file, owner)
+	case owner != "":
+		return fmt.Sprintf("the configuration of %s, which owns the ip_vs table", owner)
+	}
+	return "the ip_vs table: ipvsadm-save -n into /etc/ipvsadm.rules (Debian) or /etc/sysconfig/ipvsadm (Red Hat), which ipvsadm's service reads"
 }
 
 // changedSysctls are the paths that end up with another value than before: a plan may set one for a while only.

@@ -66,6 +66,18 @@ func Does(st Step) string {
 		return fmt.Sprintf("puts %s on %s", st.Prefix.Addr(), st.Device)
 	case DelAddress:
 		return fmt.Sprintf("takes %s off %s", st.Prefix, st.Device)
+	case AddService:
+		return fmt.Sprintf("balances %s with the scheduler %s", st.Service, st.Scheduler)
+	case EditService:
+		return fmt.Sprintf("balances %s with the scheduler %s", st.Service, st.Scheduler)
+	case DelService:
+		return fmt.Sprintf("does not balance %s any more", st.Service)
+	case AddDestination:
+		return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
+	case EditDestination:
+		return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
+	case DelDestination:
+		return fmt.Sprintf("sends no more of %s to %s", st.Service, st.Address)
 	}
 	return ""
 }
@@ -98,4 +110,11 @@ func sysctlWords(st SetSysctl) string {
 		return "deletes the other addresses of a subnet " + on + " with its first one"
 	}
 	return "sets " + lvs.SysctlName(st.Path) + " to " + st.Value
+}
+
+func methodWords(f lvs.Forward) string {
+	if f == lvs.Gate {
+		return "direct routing"
+	}
+	return string(f)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/moby/ipvs"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -26,8 +27,9 @@ func (e *lackError) Error() string { return e.what }
 
 // kernel does steps in the network namespace of the thread that opened it.
 type kernel struct {
-	nl  *netlink.Handle
-	sys *os.Root
+	nl   *netlink.Handle
+	sys  *os.Root
+	ipvs *ipvs.Handle // opened by table
 }
 
 // openKernel opens the interfaces to change the namespace of this thread, which must be netns.
@@ -44,12 +46,15 @@ func openKernel(netns string) (*kernel, error) {
 		nl.Close()
 		return nil, err
 	}
-	return &kernel{nl, sys}, nil
+	return &kernel{nl: nl, sys: sys}, nil
 }
 
 func (k *kernel) Close() {
 	k.nl.Close()
 	k.sys.Close()
+	if k.ipvs != nil {
+		k.ipvs.Close()
+	}
 }
 
 // do is the one place in lvstui where a host is changed.
@@ -61,6 +66,8 @@ func (k *kernel) do(st fixes.Step) error {
 		return k.addAddress(st)
 	case fixes.DelAddress:
 		return k.delAddress(st)
+	case fixes.AddService, fixes.EditService, fixes.DelService, fixes.AddDestination, fixes.EditDestination, fixes.DelDestination:
+		return k.doIPVS(st)
 	}
 	return fmt.Errorf("no way to do a step of kind %s", st.Kind())
 }
