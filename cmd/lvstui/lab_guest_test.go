@@ -53,7 +53,7 @@ func TestFailingClusterOnATerminal(t *testing.T) {
 	}
 	x.press("2")
 	x.see(long, "stalled")
-	x.open(keyEnter, "real server")
+	x.open(keyEnter, "[real server]")
 	x.see(long, "SYN-ACK")
 	x.leave(func(screen string) bool { return strings.Contains(screen, "virtual service") })
 
