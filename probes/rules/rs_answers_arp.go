@@ -14,7 +14,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.VIPResolved,
 	Roles:     []lvs.Role{lvs.RoleRealServer},
 	Needs:     []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceSysctls},
-	DependsOn: []string{"arp-sysctl-on-lo-only", "vip-scope-vs-arp-ignore-3"},
+	DependsOn: []string{"arp-sysctl-on-lo-only", "vip-scope-vs-arp-ignore-3", "kube-strict-arp-off"},
 	Explain: probes.Explain{
 		Breaks: `Director and real servers all have the VIP, but only the director may answer when somebody asks for it by ARP.
 Linux answers for every local address on every interface, wherever the address is configured. When a real server answers first, the

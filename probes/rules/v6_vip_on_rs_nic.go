@@ -1,0 +1,91 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+var _ = register(probes.Rule{
+	ID:    "v6-vip-on-rs-nic",
+	Title: "two hosts have the IPv6 VIP on their cards",
+	Stage: lvs.VIPResolved,
+	Roles: []lvs.Role{lvs.RoleDirector, lvs.RoleRealServer},
+	Needs: []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses},
+	Explain: probes.Explain{
+		Breaks: `IPv6 looks for duplicates before it uses an address. When the VIP is on a network card of a real server as well as on the director's, the one that came later finds it taken: it is marked "dadfailed" and
+never used. It looks configured, and nothing works. Where the check is switched off both answer, and clients come to either. On lo the VIP hurts nobody: the kernel answers for addresses of the asked
+card only, so IPv6 needs nothing like arp_ignore.`,
+		ByHand: `On both hosts; look for "dadfailed", and for the interface:
+
+    ip -6 -o address show to 2001:db8::8`,
+		Cure: `On the real server the VIP belongs on lo:
+
+    ip addr add 2001:db8::8/128 dev lo
+    ip addr del 2001:db8::8/128 dev eth0
+
+Then take the failed address away on the director and add it again.`,
+		Source: "net/ipv6/addrconf.c, addrconf_dad_failure; net/ipv6/ndisc.c, ndisc_recv_ns.",
+	},
+	Judge: func(c *probes.Case) []probes.Finding {
+		known := map[netip.Addr]bool{}
+		for _, vip := range c.Cluster.VIPs {
+			known[vip] = true
+		}
+		var out []probes.Finding
+		for _, a := range c.Snapshot.Addresses {
+			vip := a.Prefix.Addr()
+			l, _ := c.Snapshot.Link(a.Device)
+			if !vip.Is6() || vip.Is4In6() || !known[vip] || !c.Cluster.Named || !l.OnWire() || len(out) >= 16 {
+				continue
+			}
+			switch other, both := otherOnWire(c, vip); {
+			case a.DADFailed:
+				out = append(out, dadFailed(c, vip, a))
+			case both && c.Is(lvs.RoleRealServer) && namedByDirector(c, vip) && !ownsService(c.Host, vip):
+				out = append(out, bothOnWire(c, vip, a, other))
+			}
+		}
+		return out
+	},
+})
+
+// otherOnWire is another host at hand that has the VIP on a card.
+func otherOnWire(c *probes.Case, vip netip.Addr) (*probes.Host, bool) {
+	i := slices.IndexFunc(c.Cluster.Hosts, func(h *probes.Host) bool { return h != c.Host && len(h.HoldsOnWire(vip)) > 0 })
+	if i < 0 {
+		return nil, false
+	}
+	return c.Cluster.Hosts[i], true
+}
+
+func dadFailed(c *probes.Case, vip netip.Addr, a lvs.Address) probes.Finding {
+	severity := probes.Degraded
+	if c.Is(lvs.RoleDirector) && ownsService(c.Host, vip) {
+		severity = probes.Outage
+	}
+	f := c.Finding(severity, probes.Certain, fmt.Sprintf("%s on %s", vip, a.Device))
+	f.VIP = vip
+	f.Title = fmt.Sprintf("%s may not use %s: somebody else has it", c.Name(), vip)
+	f.Why = fmt.Sprintf("When %s was added to %s, another host answered for it, so the kernel marked it as a duplicate. It is shown, and neither answered for nor used.", vip, a.Device)
+	f.Evidence = append(f.Evidence, probes.Evidence{Fact: "state of " + vip.String(), Got: "dadfailed, on " + a.Device, Want: "neither tentative nor dadfailed", Command: "ip -6 -o address show to " + vip.String()})
+	if other, ok := otherOnWire(c, vip); ok {
+		f.Evidence = append(f.Evidence, probes.Evidence{Fact: "who else has it on a card", Got: other.Name(), Want: "nobody", Command: "ip -6 -o address show to " + vip.String()})
+	}
+	advise(&f, c.Name(), "on real servers the VIP belongs on lo; when no other host has it on a card, add it here again",
+		fmt.Sprintf("ip addr del %s dev %s", a.Prefix, a.Device), fmt.Sprintf("ip addr add %s dev %s", a.Prefix, a.Device))
+	return f
+}
+
+func bothOnWire(c *probes.Case, vip netip.Addr, a lvs.Address, other *probes.Host) probes.Finding {
+	f := c.Finding(probes.Degraded, probes.Strong, fmt.Sprintf("%s on %s", vip, a.Device))
+	f.VIP = vip
+	f.Title = fmt.Sprintf("%s has %s on %s, as %s has", c.Name(), vip, a.Device, other.Name())
+	f.Why = fmt.Sprintf("Both hosts have %s on a card and answer neighbour solicitations for it, because the check for duplicates was left out. Clients come to either.", vip)
+	f.Evidence = append(f.Evidence, addressEvidence(c.Snapshot, vip, vip.String()+"/128 on lo"))
+	advise(&f, c.Name(), "put the VIP on lo and take it off the card", fmt.Sprintf("ip addr add %s/128 dev lo", vip), fmt.Sprintf("ip addr del %s dev %s", a.Prefix, a.Device))
+	return f
+}
