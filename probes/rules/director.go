@@ -66,6 +66,14 @@ func owner(s *lvs.Snapshot, names ...string) (lvs.Owner, bool) {
 	return lvs.Owner{}, false
 }
 
+// tableOwned tells whether a program keeps the ip_vs table and would set back what is changed behind its back. What nobody could find
+// out counts as owned.
+func tableOwned(s *lvs.Snapshot) bool {
+	return s.Owners == nil || slices.ContainsFunc(s.Owners, func(o lvs.Owner) bool {
+		return slices.Contains(o.Owns, "ipvs") && !strings.HasPrefix(o.Name, "ipvsadm")
+	})
+}
+
 // movers are the programs that move VIPs between directors: on a standby the VIP is rightly missing.
 var movers = []string{"keepalived", "pacemaker", "pacemakerd", "corosync", "heartbeat", "ucarp", "kube-vip", "kube-router", "kube-proxy", "metallb", "exabgp", "bird", "vrrpd"}
 

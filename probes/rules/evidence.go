@@ -84,6 +84,18 @@ func cure(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan, elsewhere ...stri
 	}
 }
 
+// cureIfPossible replaces an advised cure by a plan, where that could be simulated and taken back; the words stay.
+func cureIfPossible(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan) {
+	if _, err := plan.Undo(s); err != nil {
+		return
+	}
+	advised := f.Fix
+	cure(f, s, plan)
+	if f.Fix.Words == "" {
+		f.Fix.Words = advised.Words
+	}
+}
+
 // advise gives a finding a cure to type, on this or another host.
 func advise(f *probes.Finding, host, words string, commands ...string) {
 	if commands == nil {

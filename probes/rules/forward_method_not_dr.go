@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -100,7 +101,34 @@ func wrongMethod(c *probes.Case, v lvs.Service) (probes.Finding, bool) {
 		words = fmt.Sprintf("write lvs_method DR into the virtual_server in %s and reload; NAT is what keepalived uses when nothing is written", o.File)
 	}
 	advise(&f, c.Name(), words, commands...)
+	unready := func(d lvs.Destination) bool { return !readyForDirectRouting(c, v, d) }
+	if !tableOwned(c.Snapshot) && !slices.ContainsFunc(wrong, unready) {
+		var plan fixes.Plan
+		for _, d := range wrong {
+			plan.Steps = append(plan.Steps, fixes.EditDestination{Service: fixes.NameOf(v), Address: d.Address, Port: d.Port, Forward: lvs.Gate,
+				Weight: d.Weight, UpperThreshold: d.UpperThreshold, LowerThreshold: d.LowerThreshold})
+		}
+		plan.Title = fmt.Sprintf("send %s to %s by direct routing", v.Name(), list(rips))
+		cureIfPossible(&f, c.Snapshot, plan)
+	}
 	return f, true
+}
+
+// readyForDirectRouting says that nothing is known which would stop the real server from answering packets for the VIP itself: then changing
+// the method alone would cut off what works, or cure nothing.
+func readyForDirectRouting(c *probes.Case, v lvs.Service, d lvs.Destination) bool {
+	if v.Port != 0 && d.Port != v.Port {
+		return false // direct routing changes no port
+	}
+	rs := c.Cluster.Holder(d.Address)
+	if rs == nil {
+		return true // not looked at: what this director shows has to do
+	}
+	if local, known := rs.Snapshot.IsLocal(v.Address); !v.Address.IsValid() || !known || !local {
+		return false
+	}
+	past, _, _ := masqSeenFromRealServer(c, v, d, rs)
+	return past != ""
 }
 
 // misplaced finds out why a destination should be gate and is not. sure says that it can not work as it is.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -90,6 +91,14 @@ func nowhereToSend(c *probes.Case, v lvs.Service) probes.Finding {
 		commands = append(commands, fmt.Sprintf("ipvsadm -a %s -r REAL-SERVER -g -w 1", ipvsadmService(v)))
 	}
 	advise(&f, c.Name(), words, commands...)
+	if len(v.Destinations) > 0 && c.Snapshot.Has(lvs.SourceOwners) && !tableOwned(c.Snapshot) {
+		plan := fixes.Plan{Title: fmt.Sprintf("let %s choose its destinations again", v.Name())}
+		for _, d := range v.Destinations {
+			plan.Steps = append(plan.Steps, fixes.EditDestination{Service: fixes.NameOf(v), Address: d.Address, Port: d.Port, Forward: d.Forward,
+				Weight: 1, UpperThreshold: d.UpperThreshold, LowerThreshold: d.LowerThreshold})
+		}
+		cureIfPossible(&f, c.Snapshot, plan)
+	}
 	return f
 }
 
