@@ -111,8 +111,9 @@ func changeRole(st fixes.ChangeState) theme.Role {
 }
 
 func changeLines(c fixes.Change, width int) []kit.Line {
-	out := []kit.Line{kit.Text(changeRole(c.State), string(c.State)), kit.Text(theme.Dim, strings.Join(notEmpty("on "+c.Host, c.NetNS,
-		c.AppliedAt.UTC().Format("2006-01-02 15:04:05 UTC"), "for "+c.PlanID), ", "))}
+	out := []kit.Line{kit.Text(changeRole(c.State), string(c.State))}
+	out = append(out, kit.Paragraph(theme.Dim, strings.Join(notEmpty("on "+c.Host, c.NetNS,
+		c.AppliedAt.UTC().Format("2006-01-02 15:04:05 UTC"), "for "+c.PlanID), ", "), width)...)
 	if c.Error != "" {
 		out = append(out, kit.Paragraph(theme.Bad, c.Error, width)...)
 	}

@@ -228,10 +228,16 @@ func (s *Fix) elsewhere() []string {
 	if len(s.preview.Lines) > 0 {
 		return s.preview.Elsewhere
 	}
-	if s.finding.Fix != nil {
-		return s.finding.Fix.Plan.Elsewhere
+	if s.finding.Fix == nil {
+		return nil
 	}
-	return nil
+	var out []string
+	for _, e := range s.finding.Fix.Plan.Elsewhere {
+		if !strings.Contains(s.finding.Fix.Words, e) { // the words are shown above
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func (s *Fix) previewLines(width int) []kit.Line {

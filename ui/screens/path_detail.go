@@ -247,7 +247,7 @@ func (p *Path) nothingHere(width int) []kit.Line {
 	case here:
 		return nil
 	case p.facts.Report.Verdict == probes.VerdictOK:
-		return append([]kit.Line{{}}, kit.Paragraph(theme.OK, "Nothing on this host needs fixing.", width)...)
+		return append([]kit.Line{{}}, kit.Paragraph(theme.OK, "Nothing was found here that needs fixing.", width)...)
 	case p.facts.Report.Verdict == probes.VerdictUnknown, len(p.facts.Report.Findings) == 0:
 		return nil
 	case len(elsewhere) > 0:
