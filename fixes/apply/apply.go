@@ -221,6 +221,9 @@ func (a *Applier) reached(place string) {
 // explain adds the next command to type where the operator lacks a right.
 func (a *Applier) explain(err error, id string) error {
 	var lack *lackError
+	if errors.As(err, &lack) && strings.HasPrefix(id, "setup-") {
+		return fmt.Errorf("%w; run the same with sudo", err)
+	}
 	if errors.As(err, &lack) && id != "" {
 		return fmt.Errorf("%w; run: sudo lvstui fix %s", err, id)
 	}
