@@ -84,7 +84,9 @@ func TestTabCompletesTheFilter(t *testing.T) {
 	d.shows("tab rs:")
 	d.press("tab", "tab")
 	d.shows("filter: rs:192.168.10.1", "rs:192.168.10.11, rs:192.168.10.12")
-	d.press("=2", "tab", "=state:cl", "tab", "enter")
+	d.press("=9")
+	d.shows("this text is looked for as it stands")
+	d.press("backspace", "=2", "tab", "=state:cl", "tab", "enter")
 	d.shows("filter rs:192.168.10.12 state:closed: 1 shown")
 }
 

@@ -184,8 +184,11 @@ func (s *Flows) View(width, height int) []kit.Line {
 // could come next.
 func (s *Flows) headlines(width int) []kit.Line {
 	if s.field.on {
-		_, could := completeFilter(s.field.text, s.valuesSeen)
-		return []kit.Line{s.field.line(), kit.L(kit.T(" "), kit.S(theme.Accent, "tab"), kit.S(theme.Dim, " "+few(could, 8))).Fit(width)}
+		next := kit.Text(theme.Dim, " this text is looked for as it stands")
+		if _, could := completeFilter(s.field.text, s.valuesSeen); len(could) > 0 {
+			next = kit.L(kit.T(" "), kit.S(theme.Accent, "tab"), kit.S(theme.Dim, " "+few(could, 8)))
+		}
+		return []kit.Line{s.field.line(), next}
 	}
 	counts := OutcomeCounts(s.facts.Flows)
 	left := kit.L(kit.T(" "), kit.S(theme.Title, plural(len(s.facts.Flows), "flow")))
