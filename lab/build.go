@@ -29,7 +29,7 @@ func (l *Lab) build() error {
 		} else {
 			l.hosts = append(l.hosts, h)
 		}
-		if err := prepare(h); err != nil {
+		if err := prepare(h, l.spec.Bare); err != nil {
 			return err
 		}
 	}
@@ -57,8 +57,8 @@ func (l *Lab) build() error {
 }
 
 // prepare sets a new host's sysctls and brings its loopback up.
-func prepare(h *Host) error {
-	for _, kv := range sysctls(h.Name) {
+func prepare(h *Host, bare bool) error {
+	for _, kv := range sysctls(h.Name, bare) {
 		err := h.sysctl(kv[0], kv[1])
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(kv[0], "net/ipv6/") {
 			continue // a kernel without IPv6 needs none switched off

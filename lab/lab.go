@@ -27,6 +27,8 @@ type Spec struct {
 	Timeout time.Duration
 	// NoClient leaves the client silent until Try is called.
 	NoClient bool
+	// Bare leaves the cluster to be set up: no VIP anywhere, no virtual service, no ARP sysctls. Routes and web servers are there.
+	Bare bool
 }
 
 // Lab is a cluster that runs.
@@ -56,6 +58,9 @@ func Up(ctx context.Context, spec Spec) (*Lab, error) {
 	p, err := spec.Topology.plan()
 	if err != nil {
 		return nil, err
+	}
+	if spec.Bare {
+		p = p.bare()
 	}
 	for _, id := range spec.Faults {
 		if _, err := faultFor(id, spec.Topology); err != nil {
@@ -93,8 +98,10 @@ func (l *Lab) start(ctx context.Context) error {
 		}
 		l.web[name] = w
 	}
-	if err := l.schedule(Port); err != nil {
-		return err
+	if !l.spec.Bare {
+		if err := l.schedule(Port); err != nil {
+			return err
+		}
 	}
 	l.aging.every(agingTime, l.ageVIP)
 	for _, id := range l.spec.Faults {

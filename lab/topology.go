@@ -118,9 +118,21 @@ func (p plan) segments() []string {
 	return slices.Compact(s)
 }
 
+// bare is the plan without the VIP on director and real servers.
+func (p plan) bare() plan {
+	p.loopback = nil
+	p.nics = slices.Clone(p.nics)
+	for i, n := range p.nics {
+		p.nics[i].addresses = slices.DeleteFunc(slices.Clone(n.addresses), func(a string) bool {
+			return netip.MustParsePrefix(a).Addr() == p.vip
+		})
+	}
+	return p
+}
+
 // sysctls are those the lab sets in a host, in order, before its interfaces exist. Everything that decides whether
 // DR works is set explicitly: new namespaces inherit some values from the machine the lab runs on.
-func sysctls(host string) [][2]string {
+func sysctls(host string, bare bool) [][2]string {
 	var out [][2]string
 	set := func(key, value string) { out = append(out, [2]string{key, value}) }
 	for _, conf := range []string{"all", "default", "lo"} {
@@ -134,7 +146,7 @@ func sysctls(host string) [][2]string {
 		forward = "1"
 	}
 	set("net/ipv4/ip_forward", forward)
-	if host == RealServer1 || host == RealServer2 {
+	if !bare && (host == RealServer1 || host == RealServer2) {
 		set("net/ipv4/conf/all/arp_ignore", "1")
 		set("net/ipv4/conf/all/arp_announce", "2")
 	}
