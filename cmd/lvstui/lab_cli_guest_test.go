@@ -162,7 +162,7 @@ func (c cluster) dump(host string) string {
 	c.t.Helper()
 	var all strings.Builder
 	for _, words := range [][]string{
-		{"ip", "-o", "address", "show"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule", "show"},
+		{"ip", "-o", "address", "show"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule", "show"}, {"ipvsadm", "-S", "-n"},
 		{"sysctl", "-a", "-r", `net\.ipv4\.(conf|ip_forward|vs)`},
 	} {
 		cmd := exec.Command(words[0], words[1:]...)

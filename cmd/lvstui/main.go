@@ -116,6 +116,6 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), opt) },
 	}
 	opt.bind(root)
-	root.AddCommand(newCheck(), newFlows(), newFix(), newUndo(), newSnapshot(), newExplain(), newLab())
+	root.AddCommand(newCheck(), newFlows(), newFix(), newSetup(), newUndo(), newSnapshot(), newExplain(), newLab())
 	return root
 }

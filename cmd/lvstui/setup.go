@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lvstui/fixes"
+	"lvstui/lvs"
+	"lvstui/ui/kit"
+)
+
+type setupOptions struct {
+	fix         fixOptions // --dry-run, --yes, --format
+	vip         vipFlag
+	services    portsFlag
+	realServers realServersFlag
+	scheduler   string
+	device      string
+	gateway     addrs
+}
+
+type setUp = func(fixes.Spec, *lvs.Snapshot) (fixes.Plan, []fixes.Problem)
+
+func newSetup() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Make this host a director or a real server of a cluster with direct routing",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return withHint(errors.New("setup needs to know as what"), "lvstui setup director --help, or lvstui setup real-server --help")
+		},
+	}
+	cmd.AddCommand(
+		newSetupRole("director", "Make this host the director: the ip_vs table, then the VIP",
+			"  lvstui setup director --vip 172.16.0.8/24 --service tcp/80 --real-server 192.168.10.11 --real-server 192.168.10.12=2", fixes.SetUpDirector),
+		newSetupRole("real-server", "Make this host a real server: the ARP sysctls, then the VIP on lo",
+			"  lvstui setup real-server --vip 172.16.0.8 --service tcp/80", fixes.SetUpRealServer))
+	return cmd
+}
+
+func newSetupRole(role, short, example string, plan setUp) *cobra.Command {
+	opt := setupOptions{fix: fixOptions{format: formatText}}
+	cmd := &cobra.Command{
+		Use: role, Short: short, Example: example, Args: cobra.NoArgs,
+		Long: short + ".\n\nIt shows what it would do, how it is taken back and what it risks, and asks. Run again, there is nothing left to do.\n" +
+			"What cannot work is refused, with the reason. What the router and the other hosts need is printed.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSetup(cmd.Context(), opt, plan) },
+	}
+	f := cmd.Flags()
+	f.Var(&opt.vip, "vip", "the virtual address, with the prefix length it is to have on the director")
+	f.Var(&opt.services, "service", "what clients come for, such as tcp/80; may be given several times")
+	f.Var(&opt.gateway, "gateway", "the router by which clients come and are answered")
+	if role == "director" {
+		f.Var(&opt.realServers, "real-server", "a real server's own address and its weight, 1 without one; may be given several times")
+		f.StringVar(&opt.scheduler, "scheduler", "rr", "how clients are shared out: rr, wrr, lc, wlc, sh, …")
+		f.StringVar(&opt.device, "interface", "", "where the VIP goes; without it where its subnet or the real servers are")
+	}
+	f.BoolVar(&opt.fix.dryRun, "dry-run", false, "show only")
+	f.BoolVarP(&opt.fix.yes, "yes", "y", false, "do not ask")
+	f.Var(&opt.fix.format, "format", "text for people, json for programs")
+	return cmd
+}
+
+func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
+	spec := fixes.Spec{VIP: netip.Prefix(opt.vip), Services: opt.services, RealServers: opt.realServers, Scheduler: opt.scheduler, Interface: opt.device}
+	if len(opt.gateway) > 1 {
+		return withHint(errors.New("there can be one gateway only"), "--gateway given once")
+	}
+	if len(opt.gateway) == 1 {
+		spec.Gateway = opt.gateway[0]
+	}
+	if spec.VIP.IsValid() {
+		opt.fix.check.vips = addrs{spec.VIP.Addr()}
+	}
+	seen, err := look(ctx, opt.fix.check.vips, nil)
+	if err != nil {
+		return err
+	}
+	plan, problems := setUp(spec, seen)
+	if len(problems) > 0 {
+		return refuseSetup(opt, problems)
+	}
+	preview, err := plan.Show(seen)
+	if err != nil {
+		return fmt.Errorf("%s: %w", plan.ID, err)
+	}
+	if opt.fix.format == formatJSON && opt.fix.dryRun {
+		return writeJSON(os.Stdout, map[string]any{"schema": 1, "plans": []fixes.Preview{preview}})
+	}
+	var change *fixes.Change
+	if plan.Empty() {
+		note("nothing left to do on this host")
+		for _, e := range plan.Elsewhere {
+			note("  elsewhere: %s", kit.Clean(e))
+		}
+	} else if change, err = setupOnce(ctx, opt.fix, plan, preview, seen); err != nil {
+		return err
+	}
+	if opt.fix.format == formatJSON {
+		changes := []fixes.Change{}
+		if change != nil {
+			changes = append(changes, *change)
+		}
+		return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes, "elsewhere": preview.Elsewhere})
+	}
+	return nil
+}
+
+// setupOnce shows the plan, asks and applies it. It returns nil when nothing was changed.
+func setupOnce(ctx context.Context, opt fixOptions, plan fixes.Plan, preview fixes.Preview, seen *lvs.Snapshot) (*fixes.Change, error) {
+	printPreview(os.Stderr, preview)
+	if opt.dryRun {
+		return nil, nil
+	}
+	if !opt.yes {
+		ok, err := ask("apply? [y/N] ")
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			note("nothing changed")
+			return nil, nil
+		}
+	}
+	change, err := applier(opt.check.vips).Apply(ctx, plan, seen, func(step int, done bool, err error) {
+		if done && err == nil {
+			note("  done: %s", plan.Steps[step].Command())
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	note("verified. To take it back: lvstui undo")
+	return &change, nil
+}
+
+// refuseSetup says why the host can not be set up like this.
+func refuseSetup(opt setupOptions, problems []fixes.Problem) error {
+	if opt.fix.format == formatJSON {
+		if err := writeJSON(os.Stdout, map[string]any{"schema": 1, "problems": problems}); err != nil {
+			return err
+		}
+	}
+	for _, p := range problems {
+		note("cannot: %s\n  do: %s", kit.Clean(p.What), kit.Clean(p.Next))
+	}
+	return exitStatus(statusUnknown)
+}
+
+// vipFlag is a flag that takes one address with or without a prefix length.
+type vipFlag netip.Prefix
+
+func (v *vipFlag) Type() string { return "ADDR[/LEN]" }
+
+func (v *vipFlag) String() string {
+	if !netip.Prefix(*v).IsValid() {
+		return ""
+	}
+	return netip.Prefix(*v).String()
+}
+
+func (v *vipFlag) Set(s string) error {
+	p, err := netip.ParsePrefix(s)
+	if ip, errAddr := netip.ParseAddr(s); errAddr == nil {
+		p, err = netip.PrefixFrom(ip.WithZone(""), ip.BitLen()), nil
+	}
+	if err != nil || p.Addr().Is4In6() {
+		return fmt.Errorf("%q is not an IP address, such as 172.16.0.8 or 172.16.0.8/24", s)
+	}
+	*v = vipFlag(p)
+	return nil
+}
+
+// portsFlag is a flag that takes services, several times or separated by commas.
+type portsFlag []fixes.Port
+
+func (l *portsFlag) Type() string { return "PROTO/PORT" }
+
+func (l *portsFlag) String() string { return joined(*l) }
+
+func (l *portsFlag) Set(s string) error {
+	for _, word := range strings.Split(s, ",") {
+		protocol, number, _ := strings.Cut(strings.TrimSpace(word), "/")
+		port, err := strconv.ParseUint(number, 10, 16)
+		switch lvs.Protocol(protocol) {
+		case lvs.TCP, lvs.UDP, lvs.SCTP:
+		default:
+			err = errors.New("no such protocol")
+		}
+		if err != nil || port == 0 {
+			return fmt.Errorf("%q is not a service, such as tcp/80 or udp/53", word)
+		}
+		*l = append(*l, fixes.Port{Protocol: lvs.Protocol(protocol), Port: uint16(port)})
+	}
+	return nil
+}
+
+// realServersFlag is a flag that takes RIPs with weights, several times or separated by commas.
+type realServersFlag []fixes.RealServer
+
+func (l *realServersFlag) Type() string { return "RIP[=WEIGHT]" }
+
+func (l *realServersFlag) String() string {
+	words := make([]string, 0, len(*l))
+	for _, rs := range *l {
+		words = append(words, fmt.Sprintf("%s=%d", rs.Address, rs.Weight))
+	}
+	return strings.Join(words, ",")
+}
+
+func (l *realServersFlag) Set(s string) error {
+	for _, word := range strings.Split(s, ",") {
+		address, number, weighted := strings.Cut(strings.TrimSpace(word), "=")
+		rs := fixes.RealServer{Weight: 1}
+		ip, err := netip.ParseAddr(address)
+		if err == nil && weighted {
+			rs.Weight, err = strconv.Atoi(number)
+		}
+		if err != nil {
+			return fmt.Errorf("%q is not a real server, such as 192.168.10.11 or 192.168.10.11=2", word)
+		}
+		rs.Address = ip.Unmap().WithZone("")
+		*l = append(*l, rs)
+	}
+	return nil
+}
+
+func joined[T fmt.Stringer](list []T) string {
+	words := make([]string, 0, len(list))
+	for _, v := range list {
+		words = append(words, v.String())
+	}
+	return strings.Join(words, ",")
+}
