@@ -17,6 +17,12 @@ func (t *Tracker) view(r *record) view {
 	v := view{r: r, vantage: t.cfg.Vantage}
 	if v.vantage == "" {
 		v.vantage, v.guessed = t.inferVantage(r), true
+		if v.vantage == lvs.RoleDirector && t.cfg.NoServices {
+			v.vantage = lvs.RoleRealServer // it swallows the SYN
+			if r.lanes[toVirtual][slotOut].frames > 0 {
+				v.vantage = lvs.RoleRouter // it hands the SYN on
+			}
+		}
 	}
 	v.oneLeg = r.has(directionless) && r.lanes[toVirtual][slotOut].frames == 0 && r.lanes[toClient][slotOut].frames == 0
 	return v

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/capture"
 	"lvstui/lvs"
 )
 
@@ -98,6 +99,9 @@ func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
 // not pass them on: so a director sends them to a real server that lacks the VIP. Other flows prove nothing: a plain
 // router or a host with containers passes connections to any address on.
 func flowVIPs(h *Host) []netip.Addr {
+	if h.forwards() {
+		return nil // a router gets packets for foreign addresses all day, and may drop them for reasons of its own
+	}
 	var out []netip.Addr
 	for _, f := range h.Flows {
 		ip := f.Virtual.Addr()
@@ -145,13 +149,32 @@ func isRealServer(c *Cluster, h *Host, director bool) bool {
 		if held && !anotherHoldsServiceOn(c, h, vip) {
 			return true
 		}
-		for _, f := range h.Flows {
-			if f.Vantage == lvs.RoleRealServer && f.Virtual.Addr() == vip {
-				return true
-			}
+		if !h.forwards() && (swallows(h, vip) || h == c.Hosts[0] && slices.Contains(c.Options.VIPs, vip) && h.keepsQuiet()) {
+			return true
 		}
 	}
 	return false
+}
+
+// swallows tells whether SYNs for the VIP came in here and did not go on.
+func swallows(h *Host, vip netip.Addr) bool {
+	return slices.ContainsFunc(h.Flows, func(f capture.Flow) bool {
+		return f.Vantage == lvs.RoleRealServer && f.Virtual.Addr() == vip
+	})
+}
+
+// keepsQuiet tells whether somebody has set the ARP sysctls as real servers need them on some wire: together with the operator's
+// word that the VIP is served here that makes a real server, also of a host that lost its VIP.
+func (h *Host) keepsQuiet() bool {
+	return slices.ContainsFunc(h.WireLinks(), func(l lvs.Link) bool {
+		ignore, announce := h.Snapshot.Effective(l.Name, "arp_ignore"), h.Snapshot.Effective(l.Name, "arp_announce")
+		return ignore.Known && announce.Known && ignore.Value >= 1 && announce.Value == 2
+	})
+}
+
+func (h *Host) forwards() bool {
+	fwd, ok := h.Snapshot.Sysctl("net/ipv4/ip_forward")
+	return ok && fwd != 0
 }
 
 // anotherHoldsServiceOn is for a host that has a VIP but is no destination of the director at hand: a second director
@@ -166,7 +189,7 @@ func anotherHoldsServiceOn(c *Cluster, h *Host, vip netip.Addr) bool {
 }
 
 func isRouter(c *Cluster, h *Host) bool {
-	if fwd, ok := h.Snapshot.Sysctl("net/ipv4/ip_forward"); !ok || fwd == 0 || len(h.WireLinks()) == 0 {
+	if !h.forwards() || len(h.WireLinks()) == 0 {
 		return false
 	}
 	return slices.ContainsFunc(c.VIPs, func(vip netip.Addr) bool {
@@ -242,8 +265,10 @@ func (c *Cluster) HostOfMAC(mac string) *Host {
 // that the host has or is sent packets for.
 func (c *Cluster) ServedVIPs(h *Host) []netip.Addr {
 	var out []netip.Addr
+	seen := map[netip.Addr]bool{} // there may be thousands
 	add := func(ip netip.Addr) {
-		if ip.IsValid() && !slices.Contains(out, ip) {
+		if ip.IsValid() && !seen[ip] {
+			seen[ip] = true
 			out = append(out, ip)
 		}
 	}

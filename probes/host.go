@@ -29,6 +29,8 @@ type Host struct {
 
 	// A director may have thousands of these.
 	addresses map[netip.Addr][]lvs.Address
+	subnets   []Subnet // of wire links
+	ipv4      map[string]bool
 	flows     map[netip.Addr][]capture.Flow
 	latest    time.Time // when the last packet was seen
 	routing   *lvs.Routing
@@ -40,6 +42,17 @@ func newHost(o Observation) *Host {
 		routing: lvs.NewRouting(o.Snapshot), rules: filter.Compile(o.Snapshot.Netfilter)}
 	for _, a := range o.Snapshot.Addresses {
 		h.addresses[a.Prefix.Addr()] = append(h.addresses[a.Prefix.Addr()], a)
+	}
+	wire := map[string]bool{}
+	h.ipv4 = map[string]bool{}
+	for _, l := range o.Snapshot.Links {
+		wire[l.Name] = l.OnWire()
+	}
+	for _, a := range o.Snapshot.Addresses {
+		h.ipv4[a.Device] = h.ipv4[a.Device] || a.Prefix.Addr().Is4()
+		if wire[a.Device] && !a.Prefix.IsSingleIP() {
+			h.subnets = append(h.subnets, Subnet{a.Device, a.Prefix.Masked()})
+		}
 	}
 	for _, f := range o.Flows {
 		vip := f.Virtual.Addr()
@@ -78,17 +91,25 @@ func (h *Host) WireLinks() []lvs.Link {
 	return out
 }
 
+// Subnet is a network that a wire link is in.
+type Subnet struct {
+	Device string
+	Prefix netip.Prefix // masked
+}
+
+// Subnets are the networks that the wire links are in, in the order of the addresses; single addresses are in none.
+func (h *Host) Subnets() []Subnet { return h.subnets }
+
+// HasIPv4 tells whether a link has an IPv4 address.
+func (h *Host) HasIPv4(device string) bool { return h.ipv4[device] }
+
 // OnLinkDevices are the wire links that have an address whose prefix contains ip, ip itself and /32s not counted: ARP
 // for ip is asked there.
 func (h *Host) OnLinkDevices(ip netip.Addr) []string {
 	var out []string
-	for _, a := range h.Snapshot.Addresses {
-		l, ok := h.Snapshot.Link(a.Device)
-		if !ok || !l.OnWire() || a.Prefix.IsSingleIP() || !a.Prefix.Masked().Contains(ip) {
-			continue
-		}
-		if !slices.Contains(out, a.Device) {
-			out = append(out, a.Device)
+	for _, s := range h.subnets {
+		if s.Prefix.Contains(ip) && !slices.Contains(out, s.Device) {
+			out = append(out, s.Device)
 		}
 	}
 	return out
@@ -109,14 +130,20 @@ func (h *Host) HoldsOnWire(ip netip.Addr) []lvs.Address {
 // like VIPs: global scope, or host scope outside 127/8 and ::1.
 func Parked(s *lvs.Snapshot) []netip.Addr {
 	var out []netip.Addr
-	for _, a := range s.Addresses {
-		ip := a.Prefix.Addr()
-		l, ok := s.Link(a.Device)
-		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || !parking(l) {
-			continue
+	add := func(ip netip.Addr, device string) {
+		l, ok := s.Link(device)
+		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || !parking(l) || slices.Contains(out, ip) {
+			return
 		}
-		if !slices.Contains(out, ip) {
-			out = append(out, ip)
+		out = append(out, ip)
+	}
+	for _, a := range s.Addresses {
+		add(a.Prefix.Addr(), a.Device)
+	}
+	// `ip route add local VIP dev lo` does the same without an address (AnyIP).
+	for _, r := range s.Routes {
+		if r.Type == "local" && r.Dst.IsSingleIP() {
+			add(r.Dst.Addr(), r.Device)
 		}
 	}
 	return out

@@ -72,6 +72,7 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear
 			cfg.LocalMACs = append(cfg.LocalMACs, mac)
 		}
 	}
+	cfg.NoServices = s.IPVS != nil && len(s.IPVS.Services) == 0
 	cfg.Partial = cfg.Partial || leavesOut(s, interfaces)
 	if cfg.Vantage == "" && len(cfg.Virtuals) > 0 && onlyDirects(s) {
 		cfg.Vantage = lvs.RoleDirector

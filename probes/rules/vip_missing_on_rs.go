@@ -84,7 +84,7 @@ func vipsNeeded(c *probes.Case) []needed {
 				Command: fmt.Sprintf("tcpdump -eni %s host %s", sight.Interface, f.Virtual.Addr())}})
 		}
 	}
-	if opt := c.Cluster.Options; c.Cluster.Hosts[0] == c.Host && slices.Contains(opt.Roles, lvs.RoleRealServer) {
+	if opt := c.Cluster.Options; c.Cluster.Hosts[0] == c.Host {
 		for _, vip := range opt.VIPs {
 			if !ownsService(c.Host, vip) {
 				add(needed{vip: vip, weight: 1, how: probes.Evidence{Fact: "who says that it serves the VIP", Got: "the operator", Command: "lvstui check --role real-server --vip " + vip.String()}})
