@@ -10,8 +10,8 @@ import (
 	"lvstui/probes"
 )
 
-// manyServices is a director with n virtual services of four destinations each, a firewall that names every second VIP in a set, and as many
-// flows as nothing: what a large installation looks like.
+// manyServices is a director with n virtual services of four destinations each, and a firewall that names every second VIP in
+// a set: what a large installation looks like.
 func manyServices(t testing.TB, n int) *lvs.Snapshot {
 	t.Helper()
 	s, err := loadHost("director", []byte(`{"base": "single/director"}`))
@@ -60,7 +60,38 @@ func BenchmarkDiagnose(b *testing.B) {
 	}
 }
 
-// Twice the services may take about twice the time, not four times; measured roughly, because the machine may be busy.
+// manyVIPs is a real server of that director with all its VIPs on lo.
+func manyVIPs(t testing.TB, director *lvs.Snapshot) *lvs.Snapshot {
+	t.Helper()
+	s, err := loadHost("rs1", []byte(`{"base": "single/rs1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Addresses = append(s.Addresses, lvs.Address{Device: "eth0", Prefix: netip.MustParsePrefix("192.168.10.20/24"), Scope: "global", Secondary: true})
+	for _, v := range director.IPVS.Services {
+		s.Addresses = append(s.Addresses, lvs.Address{Device: "lo", Prefix: netip.PrefixFrom(v.Address, 32), Scope: "global"})
+		s.Routes = append(s.Routes, lvs.Route{Table: lvs.TableLocal, Type: "local", Dst: netip.PrefixFrom(v.Address, 32), Device: "lo", Scope: "host", Protocol: "kernel"})
+	}
+	for port := uint16(80); port < 83; port++ {
+		s.Sockets = append(s.Sockets, lvs.Socket{Protocol: lvs.TCP, Address: netip.IPv4Unspecified(), Port: port})
+	}
+	return s
+}
+
+// BenchmarkDiagnoseRealServer is the same for a real server, alone and with the director at hand.
+func BenchmarkDiagnoseRealServer(b *testing.B) {
+	director := manyServices(b, 10000)
+	rs := manyVIPs(b, director)
+	for name, observed := range map[string][]probes.Observation{"alone": {{Snapshot: rs}}, "with-director": {{Snapshot: rs}, {Snapshot: director}}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				probes.Diagnose(All(), observed, probes.Options{})
+			}
+		})
+	}
+}
+
+// Eight times the services may take about eight times as long, and not sixty-four times; measured roughly, because the machine may be busy.
 func TestDiagnoseIsLinear(t *testing.T) {
 	best := func(n int) time.Duration {
 		s := manyServices(t, n)

@@ -65,8 +65,8 @@ and the same in the file below /etc/sysctl.d.`,
 
 // inSubnetOf says that a VIP is in the subnet of some address of its own card, its own prefix included: askers there are in one with it.
 func inSubnetOf(c *probes.Case, vip lvs.Address) bool {
-	return slices.ContainsFunc(c.Snapshot.Addresses, func(a lvs.Address) bool {
-		return a.Device == vip.Device && !a.Prefix.IsSingleIP() && a.Prefix.Masked().Contains(vip.Prefix.Addr())
+	return slices.ContainsFunc(c.Subnets(), func(s probes.Subnet) bool {
+		return s.Device == vip.Device && s.Prefix.Contains(vip.Prefix.Addr())
 	})
 }
 

@@ -46,9 +46,9 @@ func whoAsks(c *probes.Case, vip netip.Addr, dev string) (asker, bool) {
 			}
 		}
 	}
-	for _, a := range c.Snapshot.Addresses {
-		if a.Device == dev && !a.Prefix.IsSingleIP() && a.Prefix.Masked().Contains(vip) {
-			return asker{proof: probes.Evidence{Fact: "who looks for " + vip.String(), Got: fmt.Sprintf("it is in the subnet %s of %s, where every host looks for it by ARP", a.Prefix.Masked(), dev),
+	for _, s := range c.Subnets() {
+		if s.Device == dev && s.Prefix.Contains(vip) {
+			return asker{proof: probes.Evidence{Fact: "who looks for " + vip.String(), Got: fmt.Sprintf("it is in the subnet %s of %s, where every host looks for it by ARP", s.Prefix, dev),
 				Command: "ip -o address show dev " + dev}}, true
 		}
 	}

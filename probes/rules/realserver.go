@@ -15,7 +15,7 @@ import (
 // addressedLinks are the wire links that have an IPv4 address: the others take no part in IPv4.
 func addressedLinks(h *probes.Host) []lvs.Link {
 	return slices.DeleteFunc(h.WireLinks(), func(l lvs.Link) bool {
-		return !slices.ContainsFunc(h.Snapshot.Addresses, func(a lvs.Address) bool { return a.Device == l.Name && a.Prefix.Addr().Is4() })
+		return !h.HasIPv4(l.Name)
 	})
 }
 
@@ -210,14 +210,14 @@ func drVIPs(c *probes.Case) (vips []netip.Addr, weight map[netip.Addr]int) {
 		}
 		named[vip] = true
 		if dr(ref) || ref.Destination.Forward == lvs.IPIP {
-			if !slices.Contains(vips, vip) {
+			if _, there := weight[vip]; !there {
 				vips = append(vips, vip)
 			}
 			weight[vip] = max(weight[vip], ref.Destination.Weight)
 		}
 	}
 	for _, vip := range servedVIPs(c) {
-		if !named[vip] && !slices.Contains(vips, vip) {
+		if _, there := weight[vip]; !named[vip] && !there {
 			vips, weight[vip] = append(vips, vip), 1
 		}
 	}
