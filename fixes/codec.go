@@ -50,6 +50,12 @@ func DecodeStep(b []byte) (Step, error) {
 		st, err = decodeAs[EditDestination](w.Step)
 	case kindDelDestination:
 		st, err = decodeAs[DelDestination](w.Step)
+	case kindAddRoute:
+		st, err = decodeAs[AddRoute](w.Step)
+	case kindReplaceRoute:
+		st, err = decodeAs[ReplaceRoute](w.Step)
+	case kindDelRoute:
+		st, err = decodeAs[DelRoute](w.Step)
 	default:
 		return nil, fmt.Errorf("decode step: unknown kind %q: was it written by a newer lvstui?", w.Kind)
 	}

@@ -110,6 +110,12 @@ func Fact(st Step) string {
 		return destinationFact(st.Service, st.Address, st.Port)
 	case DelDestination:
 		return destinationFact(st.Service, st.Address, st.Port)
+	case AddRoute:
+		return st.fact()
+	case ReplaceRoute:
+		return AddRoute(st).fact()
+	case DelRoute:
+		return AddRoute(st).fact()
 	}
 	return ""
 }
@@ -136,7 +142,7 @@ func (c Course) differs(s *lvs.Snapshot, judge func(values []string, is string) 
 	return out
 }
 
-// facts are the things that steps change, and nothing that moves by itself. Routes are left out: they follow the addresses.
+// facts are the things that steps change, and nothing that moves by itself.
 func facts(s *lvs.Snapshot) map[string]string {
 	out := make(map[string]string, len(s.Sysctls)+len(s.Addresses))
 	for path, value := range s.Sysctls {
@@ -153,6 +159,7 @@ func facts(s *lvs.Snapshot) map[string]string {
 		out[addressFact(a.Prefix, a.Device)] = value
 	}
 	ipvsFacts(s, out)
+	routeFacts(s, out)
 	return out
 }
 

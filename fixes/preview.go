@@ -2,6 +2,7 @@ package fixes
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -78,6 +79,12 @@ func Does(st Step) string {
 		return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
 	case DelDestination:
 		return fmt.Sprintf("sends no more of %s to %s", st.Service, st.Address)
+	case AddRoute:
+		return "sends packets to " + destinationOf(st.Dst) + " by " + hopWords(st)
+	case ReplaceRoute:
+		return "sends packets to " + destinationOf(st.Dst) + " by " + hopWords(AddRoute(st))
+	case DelRoute:
+		return "does not send packets to " + destinationOf(st.Dst) + " by " + hopWords(AddRoute(st)) + " any more"
 	}
 	return ""
 }
@@ -117,4 +124,18 @@ func methodWords(f lvs.Forward) string {
 		return "direct routing"
 	}
 	return string(f)
+}
+
+func destinationOf(p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return "everybody without a route of their own"
+	}
+	return p.String()
+}
+
+func hopWords(st AddRoute) string {
+	if st.Gateway.IsValid() {
+		return st.Gateway.String() + " on " + st.Device
+	}
+	return st.Device
 }

@@ -68,6 +68,8 @@ func (k *kernel) do(st fixes.Step) error {
 		return k.delAddress(st)
 	case fixes.AddService, fixes.EditService, fixes.DelService, fixes.AddDestination, fixes.EditDestination, fixes.DelDestination:
 		return k.doIPVS(st)
+	case fixes.AddRoute, fixes.ReplaceRoute, fixes.DelRoute:
+		return k.doRoute(st)
 	}
 	return fmt.Errorf("no way to do a step of kind %s", st.Kind())
 }
