@@ -31,8 +31,8 @@ type Options struct {
 	SSHConnection string
 
 	Snap      int           // bytes kept of a frame; 0: 256
-	BlockSize int           // bytes of a ring block, a power of two of whole pages; 0: 1 MiB
-	Blocks    int           // 0: 32. Fewer than 8 lose packets at the first pause
+	BlockSize int           // bytes of a ring block, a power of two of whole pages; 0: 256 KiB
+	Blocks    int           // 0: 128. Fewer than 8 lose packets at the first pause
 	Retire    time.Duration // a block that is not full is handed over after this; 0: 10 ms
 
 	// FixedRate turns off sampling under overload. Otherwise, when packets are dropped, only one half, one
@@ -75,9 +75,11 @@ type Capture struct {
 }
 
 const (
-	defaultSnap   = 256
-	defaultBlock  = 1 << 20
-	defaultBlocks = 32
+	defaultSnap = 256
+	// A block that is not full when its time is over is handed over half empty. In the same 32 MiB blocks of 256 KiB
+	// bridge a pause of 0.9 s at 300,000 packets/s, blocks of 1 MiB 0.4 s.
+	defaultBlock  = 256 << 10
+	defaultBlocks = 128
 	defaultRetire = 10 * time.Millisecond
 	pollTimeout   = 100 // ms: how late Run notices that its context has ended
 	maxBatch      = 512
