@@ -34,12 +34,13 @@ type Host struct {
 	flows     map[netip.Addr][]capture.Flow
 	latest    time.Time // when the last packet was seen
 	routing   *lvs.Routing
+	asked     map[lvs.RouteQuery]lvs.RouteAnswer // several rules ask the same
 	rules     *filter.Rules
 }
 
 func newHost(o Observation) *Host {
 	h := &Host{Observation: o, addresses: make(map[netip.Addr][]lvs.Address, len(o.Snapshot.Addresses)), flows: map[netip.Addr][]capture.Flow{},
-		routing: lvs.NewRouting(o.Snapshot), rules: filter.Compile(o.Snapshot.Netfilter)}
+		routing: lvs.NewRouting(o.Snapshot), asked: map[lvs.RouteQuery]lvs.RouteAnswer{}, rules: filter.Compile(o.Snapshot.Netfilter)}
 	for _, a := range o.Snapshot.Addresses {
 		h.addresses[a.Prefix.Addr()] = append(h.addresses[a.Prefix.Addr()], a)
 	}
@@ -223,10 +224,15 @@ func (h *Host) Served(vip netip.Addr) bool {
 
 // Asked is the kernel's answer to a routing question, or, when it was not asked, the prediction from the routes.
 func (h *Host) Asked(q lvs.RouteQuery) lvs.RouteAnswer {
-	if a, ok := h.routing.Answer(q); ok {
+	a, ok := h.asked[q]
+	if ok {
 		return a
 	}
-	return h.routing.Lookup(q)
+	if a, ok = h.routing.Answer(q); !ok {
+		a = h.routing.Lookup(q)
+	}
+	h.asked[q] = a
+	return a
 }
 
 // Answer is the kernel's answer to exactly this question, when it was asked.
