@@ -92,6 +92,9 @@ func vipDevice(spec Spec, s *lvs.Snapshot) (string, []Problem) {
 		}
 		device = a.Device
 	}
+	if device == "" {
+		return "", []Problem{{fmt.Sprintf("no interface of %s is on a segment with %s or a real server", s.Host, vip), "name the one for the VIP: --interface eth0"}}
+	}
 	link, ok := s.Link(device)
 	if !ok || !link.OnWire() {
 		return "", []Problem{{fmt.Sprintf("%q is no interface on which %s could be asked for", device, vip), "name one that is up: --interface eth0"}}

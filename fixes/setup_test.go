@@ -133,6 +133,7 @@ func TestSetUpRefuses(t *testing.T) {
 		{"no rip", SetUpDirector, with(func(s *Spec) { s.RealServers = nil }), bare, "no real server"},
 		{"no service", SetUpDirector, with(func(s *Spec) { s.Services = nil }), bare, "no service"},
 		{"no vip", SetUpDirector, with(func(s *Spec) { s.VIP = netip.Prefix{} }), bare, "can not be a virtual address"},
+		{"nothing on-link", SetUpDirector, with(func(s *Spec) { s.RealServers = []RealServer{{ip("10.1.1.1"), 1}} }), bare, "no interface of rs1"},
 		{"no such interface", SetUpDirector, with(func(s *Spec) { s.Interface = "eth9" }), bare, `"eth9" is no interface`},
 		{"vip on lo as interface", SetUpDirector, with(func(s *Spec) { s.Interface = "lo" }), bare, `"lo" is no interface`},
 		{"no ip_vs", SetUpDirector, wanted, host(func(s *lvs.Snapshot) { s.IPVS.Loaded = false }), "not loaded"},
