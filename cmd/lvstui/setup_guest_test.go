@@ -57,3 +57,25 @@ func TestSetupServesTheClient(t *testing.T) {
 		})
 	}
 }
+
+// What a director's table lacks is cured there, and taken back to the letter.
+func TestFixTheTableOnTheCommandLine(t *testing.T) {
+	for _, id := range []string{"forward-method-not-dr", "no-available-dest"} {
+		t.Run(id, func(t *testing.T) {
+			c := startCluster(t, lab.Spec{Topology: lab.Single, Faults: []string{id}, NoClient: true})
+			before := c.dump(lab.Director)
+			if status, _, stderr := c.run(lab.Director, "fix", id, "--yes", "--vip", c.VIP()); status != 0 || !strings.Contains(stderr, "ipvsadm -e -t") {
+				t.Fatalf("fix: status %d\n%s", status, stderr)
+			}
+			if got := lab.Count(c.Try(t.Context(), 4, 10*time.Second)); got.OK != 4 {
+				t.Errorf("after the fix the client was served %d of 4 times: %+v", got.OK, got)
+			}
+			if status, _, stderr := c.run(lab.Director, "undo"); status != 0 {
+				t.Fatalf("undo: status %d\n%s", status, stderr)
+			}
+			if after := c.dump(lab.Director); after != before {
+				t.Errorf("after undo the director is not as it was:\n%s\n--- was\n%s", after, before)
+			}
+		})
+	}
+}
