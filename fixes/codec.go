@@ -56,6 +56,10 @@ func DecodeStep(b []byte) (Step, error) {
 		st, err = decodeAs[ReplaceRoute](w.Step)
 	case kindDelRoute:
 		st, err = decodeAs[DelRoute](w.Step)
+	case kindAddRule:
+		st, err = decodeAs[AddRule](w.Step)
+	case kindDelRule:
+		st, err = decodeAs[DelRule](w.Step)
 	default:
 		return nil, fmt.Errorf("decode step: unknown kind %q: was it written by a newer lvstui?", w.Kind)
 	}

@@ -116,6 +116,10 @@ func Fact(st Step) string {
 		return AddRoute(st).fact()
 	case DelRoute:
 		return AddRoute(st).fact()
+	case AddRule:
+		return ruleFact(st.Priority)
+	case DelRule:
+		return ruleFact(st.Priority)
 	}
 	return ""
 }
@@ -160,6 +164,7 @@ func facts(s *lvs.Snapshot) map[string]string {
 	}
 	ipvsFacts(s, out)
 	routeFacts(s, out)
+	ruleFacts(s, out)
 	return out
 }
 

@@ -37,8 +37,8 @@ func NextBoot(p Plan, s *lvs.Snapshot) []string {
 			if _, ok := addressOn(after, st.Device, st.Prefix); !ok {
 				out = append(out, fmt.Sprintf("%s: remove %s from %s, if it is there", addressPlace(s, st.Device), st.Prefix, st.Device))
 			}
-		case AddRoute, ReplaceRoute, DelRoute:
-			out = append(out, "the routes of this host, where its network configuration keeps them: as "+st.Command())
+		case AddRoute, ReplaceRoute, DelRoute, AddRule, DelRule:
+			out = append(out, "the routes and policy rules of this host, where its network configuration keeps them: as "+st.Command())
 		}
 	}
 	if slices.ContainsFunc(p.Steps, onIPVS) {

@@ -85,6 +85,10 @@ func Does(st Step) string {
 		return "sends packets to " + destinationOf(st.Dst) + " by " + hopWords(AddRoute(st))
 	case DelRoute:
 		return "does not send packets to " + destinationOf(st.Dst) + " by " + hopWords(AddRoute(st)) + " any more"
+	case AddRule:
+		return fmt.Sprintf("routes such packets by table %d", st.Table)
+	case DelRule:
+		return fmt.Sprintf("does not route such packets by table %d any more", st.Table)
 	}
 	return ""
 }

@@ -70,6 +70,10 @@ func (k *kernel) do(st fixes.Step) error {
 		return k.doIPVS(st)
 	case fixes.AddRoute, fixes.ReplaceRoute, fixes.DelRoute:
 		return k.doRoute(st)
+	case fixes.AddRule:
+		return refused(k.nl.RuleAdd(ruleOf(st)))
+	case fixes.DelRule:
+		return refused(k.nl.RuleDel(ruleOf(fixes.AddRule(st))))
 	}
 	return fmt.Errorf("no way to do a step of kind %s", st.Kind())
 }

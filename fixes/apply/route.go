@@ -79,3 +79,15 @@ func (k *kernel) plainRoute(r *netlink.Route) error {
 	}
 	return nil
 }
+
+func ruleOf(st fixes.AddRule) *netlink.Rule {
+	r := netlink.NewRule()
+	r.Family, r.Priority, r.Table, r.IifName = netlink.FAMILY_V4, st.Priority, st.Table, st.Iif
+	if st.From.IsValid() {
+		r.Src = ipNet(st.From)
+	}
+	if st.To.IsValid() {
+		r.Dst = ipNet(st.To)
+	}
+	return r
+}

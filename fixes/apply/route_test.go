@@ -16,7 +16,7 @@ import (
 // TestTheRoutesOfTheKernel does each step by apply, holds the simulated routes and answers against the kernel's, and takes all back.
 func TestTheRoutesOfTheKernel(t *testing.T) {
 	enter(t)
-	build(t, append(slices.Clone(rs), "route 198.51.100.0/24 via 192.168.10.7 metric 9")...)
+	build(t, append(slices.Clone(rs), "route 198.51.100.0/24 via 192.168.10.7 metric 9", "rule 500 to 198.51.100.0/24 table 77")...)
 	first := look(t, vip)
 	a := applier(t.TempDir())
 	route := func(dst, gateway string, change ...func(*fixes.AddRoute)) fixes.AddRoute {
@@ -39,6 +39,9 @@ func TestTheRoutesOfTheKernel(t *testing.T) {
 		fixes.DelRoute(route("198.51.100.0/24", "192.168.10.7", func(st *fixes.AddRoute) { st.Metric = 9 })),
 		fixes.ReplaceRoute(route("192.0.2.0/24", "192.168.10.3", func(st *fixes.AddRoute) { st.Metric = 3 })),
 		fixes.DelRoute(route("0.0.0.0/0", "192.168.10.254")),
+		fixes.AddRule{Priority: 1000, From: netip.MustParsePrefix("192.168.10.11/32"), To: netip.MustParsePrefix("203.0.113.0/24"), Table: 100},
+		fixes.AddRule{Priority: 900, Iif: "v0", Table: 100},
+		fixes.DelRule{Priority: 500, To: netip.MustParsePrefix("198.51.100.0/24"), Table: 77},
 	}
 	for _, st := range steps {
 		s := look(t, vip)
