@@ -131,11 +131,13 @@ func (h *Host) HoldsOnWire(ip netip.Addr) []lvs.Address {
 // like VIPs: global scope, or host scope outside 127/8 and ::1.
 func Parked(s *lvs.Snapshot) []netip.Addr {
 	var out []netip.Addr
+	seen := map[netip.Addr]bool{} // there may be thousands
 	add := func(ip netip.Addr, device string) {
 		l, ok := s.Link(device)
-		if !ok || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || !parking(l) || slices.Contains(out, ip) {
+		if !ok || seen[ip] || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || !parking(l) {
 			return
 		}
+		seen[ip] = true
 		out = append(out, ip)
 	}
 	for _, a := range s.Addresses {

@@ -32,6 +32,9 @@ and write it where the other rules are configured.`,
 		Source: "net/ipv4/fib_rules.c, fib4_rule_match.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
+		if !slices.ContainsFunc(c.Snapshot.PolicyRules, func(r lvs.PolicyRule) bool { return r.From.IsValid() && r.From.Bits() > 0 }) {
+			return nil
+		}
 		var out []probes.Finding
 		vips, weight := drVIPs(c)
 		for _, vip := range vips {
