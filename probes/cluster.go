@@ -143,7 +143,7 @@ func isRealServer(c *Cluster, h *Host, director bool) bool {
 	}
 	for _, vip := range c.VIPs {
 		held := h.Has(vip)
-		if !held && c.Named {
+		if !held {
 			held, _ = h.RoutedLocal(vip) // a local route without an address will do
 		}
 		if held && !anotherHoldsServiceOn(c, h, vip) {
