@@ -58,7 +58,7 @@ func listRules(form format) error {
 	}
 	var b bytes.Buffer
 	for _, r := range rules.All() {
-		fmt.Fprintf(&b, "%-30s %-18s %s\n", r.ID, r.Stage, r.Title)
+		fmt.Fprintf(&b, "%-37s %-18s %s\n", r.ID, r.Stage, r.Title)
 	}
 	return writeAll(os.Stdout, b.Bytes())
 }
