@@ -291,7 +291,11 @@ func (s *Ladder) stages(width int) []kit.Line {
 		l := kit.L(mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
 		if sight.State == lvs.Seen && !sight.Time.IsZero() {
 			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
-				strings.TrimSpace(sight.Interface+" "+sight.Direction.String()), arrow(sight.SrcMAC, sight.DstMAC, width < roomForMACs)), "  ")))
+				strings.TrimSpace(sight.Interface+" "+sight.Direction.String())), "  ")))
+			macs := kit.S(theme.Dim, "  "+arrow(sight.SrcMAC, sight.DstMAC, width < roomForMACs))
+			if l.Width()+kit.Width(macs.Text) <= width { // half a MAC names nobody; the packet has them
+				l.Spans = append(l.Spans, macs)
+			}
 		}
 		out = append(out, l.Fit(width))
 	}

@@ -166,7 +166,11 @@ func (s *Ladder) rung(g group, start time.Time, short bool) rung {
 		if len(times) > 6 {
 			times = append(times[:5:5], "…", times[len(times)-1])
 		}
-		r.note = "again at " + strings.Join(times, " ") + " s: the first was not answered"
+		why := "the client got no answer"
+		if first.Kind == capture.EventSYNACK {
+			why = "no ACK came"
+		}
+		r.note = "again at " + strings.Join(times, " ") + " s: " + why
 		if first.Forwarded {
 			r.note = "forwarded each time"
 		}
