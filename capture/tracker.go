@@ -11,10 +11,11 @@ import (
 // Config says what a Tracker follows and what is known about the capturing host. The zero value works:
 // it follows every TCP connection and infers the rest.
 type Config struct {
-	Vantage    lvs.Vantage  // what this host is; "" infers it for each flow
-	NoServices bool         // the host has no virtual service: where Vantage is "" it is no director
-	Virtuals   []netip.Addr // VIPs; none: every address that is asked for a connection
-	Ports      []uint16     // of TCP virtual services; none: all
+	Vantage     lvs.Vantage  // what this host is; "" infers it for each flow
+	RealServers []MAC        // MACs of destinations, if known: who hands a SYN to one of them is their director
+	NoServices  bool         // the host has no virtual service: where Vantage is "" it is no director
+	Virtuals    []netip.Addr // VIPs; none: every address that is asked for a connection
+	Ports       []uint16     // of TCP virtual services; none: all
 
 	// UDP are the virtual services over UDP: requests to them and their replies are flows too. Port 0 is any port,
 	// an invalid address any address. None: UDP is not followed, since most of it belongs to no service.

@@ -1,6 +1,10 @@
 package capture
 
-import "lvstui/lvs"
+import (
+	"slices"
+
+	"lvstui/lvs"
+)
 
 // view is a record read with the eyes of one vantage: it knows which sightings went in and which out,
 // also where the file does not say.
@@ -85,6 +89,8 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 	cIn, cOut := r.lanes[toVirtual][slotIn].frames > 0, r.lanes[toVirtual][slotOut].frames > 0
 	vIn, vOut := r.lanes[toClient][slotIn].frames > 0, r.lanes[toClient][slotOut].frames > 0
 	switch {
+	case cIn && cOut && slices.Contains(t.cfg.RealServers, r.lanes[toVirtual][slotOut].dst):
+		return lvs.RoleDirector // of a service by mark the VIP is not local
 	case clientLocal && !cIn:
 		return lvs.RoleClient
 	case cIn && cOut && vipLocal:

@@ -37,12 +37,12 @@ type ear struct {
 
 // openEar listens for the virtual services of a host.
 func openEar(s *lvs.Snapshot, interfaces []string) (*ear, error) {
-	return openEarWith(s, interfaces, capture.Config{})
+	return openEarWith(s, interfaces, capture.Config{}, 0)
 }
 
 // openEarWith opens a capture as cfg says. Without VIPs in cfg a director listens for those of its services. Anywhere else it listens
-// to everything, because a real server may be sent packets for a VIP it does not know of.
-func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear, error) {
+// to everything, because a real server may be sent packets for a VIP it does not know of. blocks is the ring's size, 0 for the usual one.
+func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config, blocks int) (*ear, error) {
 	if len(cfg.Virtuals) == 0 && s.IPVS != nil {
 		for _, v := range s.IPVS.Services {
 			if v.FWMark != 0 {
@@ -72,17 +72,38 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config) (*ear
 			cfg.LocalMACs = append(cfg.LocalMACs, mac)
 		}
 	}
+	cfg.RealServers = destinationMACs(s)
 	cfg.NoServices = s.IPVS != nil && len(s.IPVS.Services) == 0
 	cfg.Partial = cfg.Partial || leavesOut(s, interfaces)
 	if cfg.Vantage == "" && len(cfg.Virtuals) > 0 && onlyDirects(s) {
 		cfg.Vantage = lvs.RoleDirector
 	}
 	c, err := live.Open(live.Options{Virtuals: cfg.Virtuals, Ports: cfg.Ports, Interfaces: interfaces,
-		SSHConnection: os.Getenv("SSH_CONNECTION"), BlockSize: 1 << 18, Blocks: 32})
+		SSHConnection: os.Getenv("SSH_CONNECTION"), Blocks: blocks})
 	if err != nil {
 		return nil, err
 	}
 	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
+}
+
+// destinationMACs are the MACs of this director's destinations, as far as the neighbour table has them.
+func destinationMACs(s *lvs.Snapshot) []capture.MAC {
+	if s.IPVS == nil {
+		return nil
+	}
+	rips := map[netip.Addr]bool{}
+	for _, v := range s.IPVS.Services {
+		for _, d := range v.Destinations {
+			rips[d.Address] = true
+		}
+	}
+	var out []capture.MAC
+	for _, n := range s.Neighbours {
+		if mac, err := capture.ParseMAC(n.MAC); err == nil && rips[n.Address] && len(out) < 1024 {
+			out = append(out, mac)
+		}
+	}
+	return out
 }
 
 // leavesOut is true if the host has an interface that carries packets and is not among those asked for. What a member

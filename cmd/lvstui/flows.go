@@ -209,7 +209,7 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 	if err != nil {
 		return err
 	}
-	ear, err := openEarWith(s, opt.interfaces, opt.tracker())
+	ear, err := openEarWith(s, opt.interfaces, opt.tracker(), 0)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type liveHost struct {
 	// do runs fn on a thread in the host's network namespace.
 	do       func(fn func() error) error
 	opt      probes.Options // VIPs and roles that are known from elsewhere
+	blocks   int            // of the capture's ring, 0 for the usual number
 	dir      string         // of the journal, "" for the usual one
 	readOnly string         // why nothing may be changed here, "" when it may
 
@@ -104,7 +105,7 @@ func (h *liveHost) addEvents(flows []capture.Flow) {
 // listen opens the capture in the host's namespace and runs it in the background.
 func (h *liveHost) listen(s *lvs.Snapshot) {
 	h.earErr = h.do(func() (err error) {
-		h.ear, err = openEarWith(s, nil, capture.Config{})
+		h.ear, err = openEarWith(s, nil, capture.Config{}, h.blocks)
 		return err
 	})
 	if h.earErr != nil {

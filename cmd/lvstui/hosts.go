@@ -160,7 +160,7 @@ func virtualsOf(flows []capture.Flow) (vips addrs) {
 func labHosts(l *lab.Lab) (hosts []*liveHost, all *together) {
 	vip := []netip.Addr{netip.MustParseAddr(l.VIP())}
 	for _, h := range l.Hosts() {
-		hosts = append(hosts, &liveHost{name: h.Name, do: h.Do, opt: probes.Options{VIPs: vip}})
+		hosts = append(hosts, &liveHost{name: h.Name, do: h.Do, blocks: 32, opt: probes.Options{VIPs: vip}})
 	}
 	order := []*liveHost{}
 	for _, h := range hosts {
