@@ -69,10 +69,12 @@ func check(t *testing.T, tr *Tracker, added int) {
 		missing := 0
 		for i, s := range f.Stages {
 			known := s.State == lvs.Seen || s.State == lvs.Implied
+			// A real server that answers to where the SYN came from knows nothing of the director's part.
+			past := f.Vantage == lvs.RoleRealServer && f.SynFrom == f.SynAckTo && f.SynFrom != (MAC{}) && s.State == lvs.Unobservable
 			switch {
 			case s.Stage != lvs.Stages[i]:
 				t.Errorf("stage %d is %s", i, s.Stage)
-			case known && i > top, !known && i < top:
+			case known && i > top, !known && i < top && !past:
 				t.Errorf("reached %s, yet %s is %s: %+v", f.Reached, s.Stage, s.State, f)
 			case s.State == lvs.Missing:
 				missing++

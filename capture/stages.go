@@ -27,8 +27,9 @@ type judgement struct {
 	view
 	partial bool // frames that leave may not be captured
 	seen    [numStages]*sighting
-	top     int // the furthest stage that is proved
-	due     int // the stage to be missing if the flow is stalled or refused; numStages: nothing is due
+	top     int  // the furthest stage that is proved
+	past    bool // the SYN came from where the SYN-ACK goes: perhaps past the director
+	due     int  // the stage to be missing if the flow is stalled or refused; numStages: nothing is due
 	watched [numStages]bool
 	done    bool // the handshake is complete as far as can be seen from here
 	outcome Outcome
@@ -173,12 +174,19 @@ func (j *judgement) asRealServer() {
 	j.see(iSynAtRealServer, j.in(clsSYN))
 	j.see(iSynAckSent, j.out(clsSYNACK))
 	j.see(iEstablished, j.in(clsACK))
+	j.past = passedBy(j.in(clsSYN), j.out(clsSYNACK))
 	j.done = j.in(clsACK).set
 	if j.out(clsRSTv).set || j.r.has(refusedByICMP) {
 		j.expect(iSynAccepted, false)
 	}
 	j.expect(iSynAckSent, j.out(clsSYNACK).set)
 	j.expect(iSynAckAtClient, j.in(clsACK).set)
+}
+
+// passedBy is true if a real server got the SYN from the very MAC it sends the SYN-ACK to. With direct routing those are the
+// director's and the router's: where they are one, nothing proves that the director had a part in it.
+func passedBy(syn, synAck *sighting) bool {
+	return syn.set && synAck.set && syn.src != (MAC{}) && syn.src == synAck.dst
 }
 
 // conclude says how the connection went, at the time now.
@@ -231,6 +239,8 @@ func (j *judgement) state(i int) lvs.StageState {
 	switch {
 	case j.seen[i] != nil:
 		return lvs.Seen
+	case j.past && (i >= iVIPResolved && i <= iSynForwarded || i == iAckAtDirector):
+		return lvs.Unobservable
 	case i <= j.top:
 		return lvs.Implied
 	case failed && i == j.due:
