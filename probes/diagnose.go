@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"lvstui/lvs"
 )
@@ -171,13 +172,27 @@ func summary(r *Report, c *Cluster) string {
 	}
 	switch {
 	case r.Verdict == VerdictUnknown && len(r.Undecided) > 0:
-		return fmt.Sprintf("nothing wrong seen, but %d checks could not be made", len(r.Undecided))
+		return "nothing wrong seen, but not everything could be checked: " + undecidedIDs(r.Undecided)
 	case r.Verdict == VerdictUnknown:
 		return "could not tell: " + string(first.Snapshot.Missing(lvs.SourceIPVS, lvs.SourceAddresses, lvs.SourceLinks)[0]) + " could not be read"
 	case len(first.Roles) == 0:
 		return "not an LVS host: no virtual service, no VIP"
 	}
 	return "nothing wrong found"
+}
+
+// undecidedIDs names the first rules that could not be judged.
+func undecidedIDs(undecided []Undecided) string {
+	var ids []string
+	for _, u := range undecided {
+		if !slices.Contains(ids, u.Rule) {
+			ids = append(ids, u.Rule)
+		}
+	}
+	if len(ids) > 2 {
+		return fmt.Sprintf("%s, %s and %d more", ids[0], ids[1], len(ids)-2)
+	}
+	return strings.Join(ids, ", ")
 }
 
 func virtualServices(c *Cluster) []VirtualService {

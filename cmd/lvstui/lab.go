@@ -71,7 +71,20 @@ func (o *labOptions) check() error {
 	if !slices.Contains(lab.Topologies, lab.Topology(o.topology)) {
 		return fmt.Errorf("there is no topology %q: split, shared or single", o.topology)
 	}
+	for _, f := range lab.Faults() {
+		if slices.Contains(o.faults, f.ID) && !slices.Contains(f.Topologies, lab.Topology(o.topology)) {
+			return fmt.Errorf("the fault %s makes no difference in topology %s: take %s", f.ID, o.topology, topologyWords(f.Topologies))
+		}
+	}
 	return nil
+}
+
+func topologyWords(list []lab.Topology) string {
+	words := make([]string, len(list))
+	for i, t := range list {
+		words[i] = string(t)
+	}
+	return strings.Join(words, " or ")
 }
 
 // usualTopology is the article's, or the first in which the first fault makes a difference.
