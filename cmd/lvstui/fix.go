@@ -157,6 +157,15 @@ func fixOne(ctx context.Context, opt fixOptions, plan fixes.Plan) (*fixes.Change
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", plan.ID, err)
 	}
+	change, err := carryOut(ctx, opt, plan, preview, seen)
+	if err != nil || change == nil {
+		return nil, err
+	}
+	return change, stillThere(ctx, opt, plan.ID)
+}
+
+// carryOut shows a plan, asks and applies it. It returns nil when nothing was changed.
+func carryOut(ctx context.Context, opt fixOptions, plan fixes.Plan, preview fixes.Preview, seen *lvs.Snapshot) (*fixes.Change, error) {
 	printPreview(os.Stderr, preview)
 	if opt.dryRun {
 		return nil, nil
@@ -180,7 +189,7 @@ func fixOne(ctx context.Context, opt fixOptions, plan fixes.Plan) (*fixes.Change
 		return nil, err
 	}
 	note("verified. To take it back: lvstui undo")
-	return &change, stillThere(ctx, opt, plan.ID)
+	return &change, nil
 }
 
 // stillThere looks again: a cure that leaves the finding is said, not hidden.

@@ -100,7 +100,7 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 		for _, e := range plan.Elsewhere {
 			note("  elsewhere: %s", kit.Clean(e))
 		}
-	} else if change, err = setupOnce(ctx, opt.fix, plan, preview, seen); err != nil {
+	} else if change, err = carryOut(ctx, opt.fix, plan, preview, seen); err != nil {
 		return err
 	}
 	if opt.fix.format == formatJSON {
@@ -111,34 +111,6 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 		return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes, "elsewhere": preview.Elsewhere})
 	}
 	return nil
-}
-
-// setupOnce shows the plan, asks and applies it. It returns nil when nothing was changed.
-func setupOnce(ctx context.Context, opt fixOptions, plan fixes.Plan, preview fixes.Preview, seen *lvs.Snapshot) (*fixes.Change, error) {
-	printPreview(os.Stderr, preview)
-	if opt.dryRun {
-		return nil, nil
-	}
-	if !opt.yes {
-		ok, err := ask("apply? [y/N] ")
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			note("nothing changed")
-			return nil, nil
-		}
-	}
-	change, err := applier(opt.check.vips).Apply(ctx, plan, seen, func(step int, done bool, err error) {
-		if done && err == nil {
-			note("  done: %s", plan.Steps[step].Command())
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	note("verified. To take it back: lvstui undo")
-	return &change, nil
 }
 
 // refuseSetup says why the host can not be set up like this.

@@ -70,7 +70,7 @@ func TestTestExecSaysWhatItLacks(t *testing.T) {
 
 func TestTranslateFlags(t *testing.T) {
 	args := strings.Fields("-test.v=true -test.testlogfile=/tmp/log -test.coverprofile=/b/c.out -test.outputdir=/here -test.cpuprofile=cpu.out -test.timeout=3m0s -run=x -args -test.coverprofile=mine")
-	flags, outputs := translate(args, "/work")
+	flags, outputs := translate(args, "/src")
 	if got, want := strings.Join(flags, " "), "-test.v=true -test.coverprofile=/tmp/coverprofile.out -test.cpuprofile=/tmp/cpuprofile.out -test.timeout=3m0s -run=x -args -test.coverprofile=mine"; got != want {
 		t.Errorf("flags %s\nwant  %s", got, want)
 	}
