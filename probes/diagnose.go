@@ -189,6 +189,7 @@ func undecidedIDs(undecided []Undecided) string {
 			ids = append(ids, u.Rule)
 		}
 	}
+	slices.Sort(ids) // whatever the order of the rules
 	if len(ids) > 2 {
 		return fmt.Sprintf("%s, %s and %d more", ids[0], ids[1], len(ids)-2)
 	}
