@@ -52,8 +52,8 @@ func labSocket() (*net.UnixAddr, error) {
 	return &net.UnixAddr{Name: filepath.Join(dir, "lab.sock"), Net: "unix"}, err
 }
 
-// askLab sends a request to the lab that is up and waits for its answer.
-func askLab(r labRequest) (int, error) {
+// askLab sends a request to the lab that is up and waits for its answer. When ctx ends it hangs up, which ends a command in the lab.
+func askLab(ctx context.Context, r labRequest) (int, error) {
 	addr, err := labSocket()
 	if err != nil {
 		return -1, err
@@ -63,6 +63,7 @@ func askLab(r labRequest) (int, error) {
 		return -1, withHint(errNoLab, "lvstui lab up")
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	b, err := json.Marshal(r)
 	if err != nil {
 		return -1, err
@@ -73,6 +74,9 @@ func askLab(r labRequest) (int, error) {
 	}
 	var reply labReply
 	if err := json.NewDecoder(conn).Decode(&reply); err != nil {
+		if ctx.Err() != nil {
+			return -1, errors.New("interrupted")
+		}
 		if r.Do == "down" && errors.Is(err, io.EOF) {
 			return 0, nil
 		}

@@ -43,7 +43,7 @@ func newLabDown() *cobra.Command {
 	return &cobra.Command{
 		Use: "down", Short: "End the lab that runs in the background", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			code, err := askLab(labRequest{Do: "down"})
+			code, err := askLab(cmd.Context(), labRequest{Do: "down"})
 			if errors.Is(err, errNoLab) {
 				note("no lab is up")
 				return nil
@@ -63,7 +63,7 @@ func newLabExec() *cobra.Command {
 		Example: "  lvstui lab exec director -- ipvsadm -Ln\n  lvstui lab exec rs1 -- lvstui check --flows 5s",
 		Args:    minArgs(2, "a host (client, router, director, rs1, rs2) and a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			code, err := askLab(labRequest{Do: "exec", Host: args[0], Args: args[1:], TTY: isTerminal(os.Stdin) && isTerminal(os.Stdout),
+			code, err := askLab(cmd.Context(), labRequest{Do: "exec", Host: args[0], Args: args[1:], TTY: isTerminal(os.Stdin) && isTerminal(os.Stdout),
 				Env: terminalEnv()})
 			if err == nil && code != 0 {
 				return exitStatus(code)
@@ -114,7 +114,7 @@ const labReady = "the lab is up"
 
 // labUp starts serve, detached, and waits until it listens.
 func labUp(ctx context.Context, opt labOptions) error {
-	if _, err := askLab(labRequest{Do: "ping"}); err == nil {
+	if _, err := askLab(ctx, labRequest{Do: "ping"}); err == nil {
 		return withHint(errors.New("a lab is already up"), "lvstui lab down")
 	}
 	dir, err := labDir()
@@ -157,7 +157,7 @@ func labUp(ctx context.Context, opt labOptions) error {
 			return ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
-		if _, err := askLab(labRequest{Do: "ping"}); err == nil {
+		if _, err := askLab(ctx, labRequest{Do: "ping"}); err == nil {
 			note("up. Try: lvstui lab exec director -- lvstui check --flows 5s")
 			return nil
 		}
