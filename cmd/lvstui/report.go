@@ -59,7 +59,7 @@ func printFinding(w io.Writer, f probes.Finding) {
 	if len(f.SymptomOf) > 0 {
 		fmt.Fprintf(w, "  a symptom of: %s\n", strings.Join(f.SymptomOf, ", "))
 	}
-	for _, line := range wrap(kit.Clean(f.Why), 100) {
+	for _, line := range kit.Wrap(kit.Clean(f.Why), 100) {
 		fmt.Fprintf(w, "  %s\n", line)
 	}
 	for _, e := range f.Evidence {
@@ -80,7 +80,7 @@ func printCure(w io.Writer, f probes.Finding) {
 		return
 	}
 	if f.Fix.Words != "" {
-		for i, line := range wrap(kit.Clean(f.Fix.Words), 100) {
+		for i, line := range kit.Wrap(kit.Clean(f.Fix.Words), 100) {
 			fmt.Fprintf(w, "  %s%s\n", []string{"cure: ", "      "}[min(i, 1)], line)
 		}
 	}
@@ -103,23 +103,4 @@ func printUndecided(w io.Writer, undecided []probes.Undecided) {
 		}
 	}
 	fmt.Fprintf(w, "\ncould not judge: %s\n", strings.Join(ids, ", "))
-}
-
-// wrap breaks a text into lines of at most width runes, at spaces.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
 }

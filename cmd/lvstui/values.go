@@ -63,7 +63,7 @@ func (r *roles) Set(s string) error {
 	return nil
 }
 
-// noArgs and minArgs refuse wrong usage in the words of this program.
+// minArgs refuses too few arguments in the words of this program.
 func minArgs(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < n {
