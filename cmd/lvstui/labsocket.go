@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"lvstui/lab/guest"
 )
 
 // labRequest is one message on the lab's socket; an exec comes with the caller's standard input, output and error.
@@ -33,13 +35,9 @@ var errNoLab = errors.New("no lab is up")
 
 // labDir is a folder of this user's own: whoever can open the socket in it can run commands in the lab.
 func labDir() (string, error) {
-	dir := os.Getenv("LVSTUI_CACHE")
-	if dir == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("no folder for the lab: %w; set LVSTUI_CACHE to one", err)
-		}
-		dir = filepath.Join(user, "lvstui")
+	dir, err := guest.UserDir()
+	if err != nil {
+		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("the lab's folder: %w", err)

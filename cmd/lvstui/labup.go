@@ -64,7 +64,7 @@ func newLabExec() *cobra.Command {
 		Args:    minArgs(2, "a host (client, router, director, rs1, rs2) and a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			code, err := askLab(cmd.Context(), labRequest{Do: "exec", Host: args[0], Args: args[1:], TTY: isTerminal(os.Stdin) && isTerminal(os.Stdout),
-				Env: terminalEnv()})
+				Env: guest.TerminalEnv()})
 			if err == nil && code != 0 {
 				return exitStatus(code)
 			}
@@ -261,15 +261,4 @@ func runNative(ctx context.Context, r labRequest, in, out, errOut *os.File) (int
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
-}
-
-// terminalEnv is what a program in the lab wants to know of the caller's terminal.
-func terminalEnv() []string {
-	var env []string
-	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "ACCESSIBLE"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
 }

@@ -101,16 +101,22 @@ func Prepare(ctx context.Context, o Options) (Image, error) {
 	}, nil
 }
 
-func defaultCache() (string, error) {
+// UserDir is the folder of this user where the lab keeps what it needs: LVSTUI_CACHE, or lvstui in the user's cache.
+// It may not exist yet.
+func UserDir() (string, error) {
 	dir := os.Getenv("LVSTUI_CACHE")
 	if dir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", fmt.Errorf("no folder for the guest's kernel: %w; set LVSTUI_CACHE to one", err)
+			return "", fmt.Errorf("no folder for the lab: %w; set LVSTUI_CACHE to one", err)
 		}
 		dir = filepath.Join(user, "lvstui")
 	}
-	dir, err := filepath.Abs(dir)
+	return filepath.Abs(dir)
+}
+
+func defaultCache() (string, error) {
+	dir, err := UserDir()
 	return filepath.Join(dir, "guest"), err
 }
 

@@ -60,7 +60,7 @@ func (vm *VM) Attach(ctx context.Context, c Cmd, in, out *os.File) (exit int, er
 
 	c.TTY, c.Resize = &size, sizes
 	c.Stdin, c.Stdout = in, out
-	c.Env = append(pass(terminalVars), c.Env...)
+	c.Env = append(TerminalEnv(), c.Env...)
 	return vm.Run(ctx, c)
 }
 
@@ -83,6 +83,9 @@ func isTerminal(f any) bool {
 	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
 	return err == nil
 }
+
+// TerminalEnv is what a program elsewhere wants to know of this user's terminal and language, as "NAME=value".
+func TerminalEnv() []string { return pass(terminalVars) }
 
 // pass gives those of the named environment variables that are set here.
 func pass(names []string) []string {
