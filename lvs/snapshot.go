@@ -40,6 +40,9 @@ type Snapshot struct {
 	Netfilter   *Netfilter        `json:"netfilter"`
 	Counters    map[string]uint64 `json:"counters"` // "TcpExt.IPReversePathFilter", "Ip.InAddrErrors", "rt_cache.in_martian_src"
 	Owners      []Owner           `json:"owners"`
+	// Files are the configuration files that decide the next boot, sorted by path; nil where no host boots by them: a
+	// network namespace of its own, a container.
+	Files []ConfigFile `json:"files,omitzero"`
 
 	Gaps []Gap `json:"gaps"`
 }
@@ -61,6 +64,7 @@ const (
 	SourceNetfilter  Source = "netfilter"
 	SourceCounters   Source = "counters"
 	SourceOwners     Source = "owners"
+	SourceFiles      Source = "files"
 	SourceCapture    Source = "capture"
 )
 
@@ -130,6 +134,8 @@ func (s *Snapshot) Has(src Source) bool {
 		return s.Counters != nil
 	case SourceOwners:
 		return s.Owners != nil
+	case SourceFiles:
+		return s.Files != nil
 	}
 	return false
 }
