@@ -44,6 +44,9 @@ type Snapshot struct {
 	// network namespace of its own, a container.
 	Files []ConfigFile `json:"files,omitzero"`
 
+	// Probed is the answers of active tests, nil unless the operator asked for one by name.
+	Probed *Probed `json:"probed,omitempty"`
+
 	Gaps []Gap `json:"gaps"`
 }
 
