@@ -6,7 +6,9 @@ import "time"
 type ChangeState string
 
 const (
-	Applied ChangeState = "applied" // done and verified
+	// Waiting says that it was done and verified, and is taken back at Change.Deadline unless it is confirmed.
+	Waiting ChangeState = "waiting"
+	Applied ChangeState = "applied" // done, verified and kept
 	Undone  ChangeState = "undone"  // taken back and verified
 	// Failed says that a step was refused or the verification failed. Error says whether what had been done was taken back.
 	Failed ChangeState = "failed"
@@ -24,6 +26,8 @@ type Change struct {
 	Title     string      `json:"title"`
 	AppliedAt time.Time   `json:"applied_at"`
 	State     ChangeState `json:"state"`
+	// Deadline is when a change that is Waiting is taken back, by this host's clock as it is now.
+	Deadline time.Time `json:"deadline,omitzero"`
 	// Commands is what was done and UndoCommands what takes it back, as an operator would type them, in order.
 	Commands     []string `json:"commands"`
 	UndoCommands []string `json:"undo_commands"`
@@ -31,4 +35,6 @@ type Change struct {
 }
 
 // Open says that the change is in force, or may be in part, and can be undone.
-func (c Change) Open() bool { return c.State == Applied || c.State == Interrupted }
+func (c Change) Open() bool {
+	return c.State == Applied || c.State == Waiting || c.State == Interrupted
+}

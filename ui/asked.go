@@ -179,7 +179,7 @@ func (m *root) apply(msg screens.ApplyMsg) tea.Cmd {
 			default: // more progress than steps: the screen can do without
 			}
 		}
-		change, err := host.Apply(ctx, msg.Plan, msg.Seen, progress)
+		change, err := host.Apply(ctx, msg.Plan, msg.Seen, fixes.Terms{}, progress)
 		news <- screens.AppliedMsg{Result: resultWords(change), Err: err}
 		return nil
 	}
@@ -202,6 +202,8 @@ func resultWords(c fixes.Change) string {
 		return "taken back and verified"
 	case c.State == fixes.Applied:
 		return "applied and verified"
+	case c.State == fixes.Waiting:
+		return "applied and verified, and taken back unless it is confirmed"
 	}
 	return string(c.State)
 }

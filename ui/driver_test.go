@@ -37,7 +37,7 @@ func (h *plainHost) Look(context.Context) (Facts, error) {
 	return f, h.err
 }
 
-func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, progress func(int, bool, error)) (fixes.Change, error) {
+func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, _ fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
 	h.applied, h.seen = append(h.applied, p), seen
 	for i := range p.Steps {
 		progress(i, false, nil)
@@ -50,6 +50,16 @@ func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, p
 	c := fixes.Change{ID: "1", Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: sample.At, State: fixes.Applied, Commands: p.Commands()}
 	h.changes = append(h.changes, c)
 	return c, nil
+}
+
+func (h *plainHost) Confirm(_ context.Context, id string) (fixes.Change, error) {
+	for i := range h.changes {
+		if c := &h.changes[i]; c.ID == id && c.State == fixes.Waiting {
+			c.State, c.Deadline = fixes.Applied, time.Time{}
+			return *c, nil
+		}
+	}
+	return fixes.Change{}, errors.New("no change waits")
 }
 
 func (h *plainHost) Undo(context.Context) (fixes.Change, error) {

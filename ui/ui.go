@@ -34,8 +34,10 @@ type Host interface {
 	// Look reads the host afresh and judges it. A part that can not be read is a gap in the Facts and no error.
 	Look(ctx context.Context) (Facts, error)
 	// Apply makes a plan that was shown for the snapshot seen, and verifies it. progress is called when a step begins and
-	// when it ended, from any goroutine.
-	Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, progress func(step int, done bool, err error)) (fixes.Change, error)
+	// when it ended, from any goroutine. With terms that ask for a confirmation the change it returns is Waiting.
+	Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms, progress func(step int, done bool, err error)) (fixes.Change, error)
+	// Confirm keeps the change that is Waiting, the one with that id.
+	Confirm(ctx context.Context, id string) (fixes.Change, error)
 	// Undo takes back the last change of this host that is in force.
 	Undo(ctx context.Context) (fixes.Change, error)
 	// Changes is the journal of this host.

@@ -180,7 +180,7 @@ func carryOut(ctx context.Context, opt fixOptions, plan fixes.Plan, preview fixe
 			return nil, nil
 		}
 	}
-	change, err := applier(opt.check.vips).Apply(ctx, plan, seen, func(step int, done bool, err error) {
+	change, err := applier(opt.check.vips).Apply(ctx, plan, seen, fixes.Terms{}, func(step int, done bool, err error) {
 		if done && err == nil {
 			note("  done: %s", plan.Steps[step].Command())
 		}

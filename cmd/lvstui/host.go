@@ -166,9 +166,21 @@ func (h *liveHost) applier() *apply.Applier {
 }
 
 // Apply changes the host; see apply.Applier.
-func (h *liveHost) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, progress func(int, bool, error)) (c fixes.Change, err error) {
+func (h *liveHost) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms, progress func(int, bool, error)) (c fixes.Change, err error) {
 	doErr := h.do(func() error {
-		c, err = h.applier().Apply(ctx, plan, seen, progress)
+		c, err = h.applier().Apply(ctx, plan, seen, terms, progress)
+		return nil
+	})
+	if doErr != nil {
+		return c, doErr
+	}
+	return c, err
+}
+
+// Confirm keeps the change that waits; see apply.Applier.
+func (h *liveHost) Confirm(ctx context.Context, id string) (c fixes.Change, err error) {
+	doErr := h.do(func() error {
+		c, err = h.applier().Confirm(ctx, id)
 		return nil
 	})
 	if doErr != nil {

@@ -43,7 +43,11 @@ func (t *together) Look(ctx context.Context) (screens.Facts, error) {
 
 var errElsewhere = errors.New("go to the host itself to change it")
 
-func (t *together) Apply(context.Context, fixes.Plan, *lvs.Snapshot, func(int, bool, error)) (fixes.Change, error) {
+func (t *together) Apply(context.Context, fixes.Plan, *lvs.Snapshot, fixes.Terms, func(int, bool, error)) (fixes.Change, error) {
+	return fixes.Change{}, errElsewhere
+}
+
+func (t *together) Confirm(context.Context, string) (fixes.Change, error) {
 	return fixes.Change{}, errElsewhere
 }
 
@@ -63,7 +67,11 @@ func (f *fileHost) Look(context.Context) (screens.Facts, error) { return f.facts
 
 var errFile = errors.New("this is a file: a change needs the host itself")
 
-func (f *fileHost) Apply(context.Context, fixes.Plan, *lvs.Snapshot, func(int, bool, error)) (fixes.Change, error) {
+func (f *fileHost) Apply(context.Context, fixes.Plan, *lvs.Snapshot, fixes.Terms, func(int, bool, error)) (fixes.Change, error) {
+	return fixes.Change{}, errFile
+}
+
+func (f *fileHost) Confirm(context.Context, string) (fixes.Change, error) {
 	return fixes.Change{}, errFile
 }
 

@@ -38,9 +38,13 @@ type Applier struct {
 //
 // A Change that was applied stays until Undo. Waiting for a confirmation and the next boot are phases of their own that come
 // after verify.
-func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, progress func(step int, done bool, err error)) (fixes.Change, error) {
+func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms,
+	progress func(step int, done bool, err error)) (fixes.Change, error) {
 	if plan.Empty() {
 		return fixes.Change{}, fmt.Errorf("nothing to do for %s on this host", plan.ID)
+	}
+	if terms.ConfirmWithin != 0 || len(terms.Files) > 0 {
+		return fixes.Change{}, errors.New("no way yet to wait for a confirmation or to write for the next boot")
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

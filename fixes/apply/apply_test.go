@@ -64,7 +64,7 @@ func TestApplyDoesWhatIsSimulatedAndUndoGivesItBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			steps := 0
-			change, err := a.Apply(context.Background(), plan, before, func(i int, done bool, err error) {
+			change, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, func(i int, done bool, err error) {
 				if done && i == steps && err == nil {
 					steps++
 				}
@@ -97,7 +97,7 @@ func TestAPlanThatCannotBeTakenBackIsRefused(t *testing.T) {
 	enter(t)
 	build(t, "up lo", "veth v0 p0", "addr 192.168.10.8/24 v0", "addr 192.168.10.11/24 v0", "route default via 192.168.10.1 dev v0 src 192.168.10.11")
 	a, before := applier(t.TempDir()), look(t, vip)
-	_, err := a.Apply(context.Background(), fixes.MoveVIPToLo(before, held(before, "v0", "192.168.10.8/24")), before, nil)
+	_, err := a.Apply(context.Background(), fixes.MoveVIPToLo(before, held(before, "v0", "192.168.10.8/24")), before, fixes.Terms{}, nil)
 	fails(t, err, "ip addr del 192.168.10.8/24 dev v0", "default via 192.168.10.1 dev v0 src 192.168.10.11")
 	if d := differences(before, look(t, vip)); d != "" {
 		t.Error(d)
@@ -130,7 +130,7 @@ func TestApplyRefusesWhenTheHostChangedSinceThePreview(t *testing.T) {
 	a, seen, plan := host(t)
 	build(t, "sysctl net/ipv4/conf/all/arp_ignore 2")
 	before := look(t, vip)
-	_, err := a.Apply(context.Background(), plan, seen, nil)
+	_, err := a.Apply(context.Background(), plan, seen, fixes.Terms{}, nil)
 	fails(t, err, "net.ipv4.conf.all.arp_ignore is 2, was 0", "look again")
 	if d := differences(before, look(t, vip)); d != "" {
 		t.Error(d)
@@ -143,7 +143,7 @@ func TestApplyRefusesWhenTheHostChangedSinceThePreview(t *testing.T) {
 func TestApplyIgnoresChangesThatDoNotConcernThePlan(t *testing.T) {
 	a, seen, plan := host(t)
 	build(t, "sysctl net/ipv4/conf/all/rp_filter 2", "addr 10.9.0.1/24 v0")
-	if _, err := a.Apply(context.Background(), plan, seen, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, seen, fixes.Terms{}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,7 +160,7 @@ func TestARefusedStepTakesBackTheOnesBefore(t *testing.T) {
 			build(t, "addr 172.16.0.8/32 lo")
 		}
 	})
-	change, err := a.Apply(context.Background(), plan, before, nil)
+	change, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	fails(t, err, "ip addr add 172.16.0.8/32 dev lo", "file exists", "taken back")
 	if change.State != fixes.Failed || change.Error == "" {
 		t.Errorf("%+v", change)
@@ -170,7 +170,7 @@ func TestARefusedStepTakesBackTheOnesBefore(t *testing.T) {
 	if d := differences(before, look(t, vip)); d != "" {
 		t.Error(d)
 	}
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 		t.Errorf("a failed change stands in the way: %v", err)
 	}
 }
@@ -185,7 +185,7 @@ func TestAVerificationThatFailsTakesBack(t *testing.T) {
 			}
 		}
 	})
-	change, err := a.Apply(context.Background(), plan, before, nil)
+	change, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	fails(t, err, "172.16.0.8/32 on lo is not there", "the host is as before")
 	if change.State != fixes.Failed {
 		t.Errorf("%+v", change)
@@ -203,7 +203,7 @@ func TestACancelledApplyTakesBack(t *testing.T) {
 			cancel()
 		}
 	})
-	change, err := a.Apply(ctx, plan, before, nil)
+	change, err := a.Apply(ctx, plan, before, fixes.Terms{}, nil)
 	fails(t, err, "context canceled", "the host is as before")
 	if change.State != fixes.Failed {
 		t.Errorf("%+v", change)
@@ -222,7 +222,7 @@ func TestTwoAppliersAtOnce(t *testing.T) {
 		}
 		asked = true
 		other := applier(a.Dir)
-		_, err := other.Apply(context.Background(), plan, nil, nil)
+		_, err := other.Apply(context.Background(), plan, nil, fixes.Terms{}, nil)
 		fails(t, err, "another lvstui")
 		_, err = other.Undo(context.Background(), "")
 		fails(t, err, "another lvstui")
@@ -230,14 +230,14 @@ func TestTwoAppliersAtOnce(t *testing.T) {
 			t.Errorf("%+v, %v", list, err)
 		}
 	})
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil || !asked {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil || !asked {
 		t.Fatal(err, asked)
 	}
 }
 
 func TestUndoDoesNotClobberWhatSomebodyElseSet(t *testing.T) {
 	a, before, plan := host(t)
-	change, err := a.Apply(context.Background(), plan, before, nil)
+	change, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestUndoDoesNotClobberWhatSomebodyElseSet(t *testing.T) {
 
 func TestUndoOfWhatWasPutBackByHand(t *testing.T) {
 	a, before, plan := host(t)
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	build(t, "sysctl net/ipv4/conf/all/arp_announce 0", "sysctl net/ipv4/conf/all/arp_ignore 0", "deladdr 172.16.0.8/32 lo")
@@ -274,7 +274,7 @@ func TestUndoOfWhatWasPutBackByHand(t *testing.T) {
 
 func TestChangesBelongToTheirNamespace(t *testing.T) {
 	a, before, plan := host(t)
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	after := look(t, vip)
@@ -289,7 +289,7 @@ func TestChangesBelongToTheirNamespace(t *testing.T) {
 		if _, err := a.Undo(context.Background(), ""); err == nil || !strings.Contains(err.Error(), "no change") {
 			t.Error(err)
 		}
-		if _, err := a.Apply(context.Background(), plan, before, nil); err == nil || !strings.Contains(err.Error(), "network namespace") {
+		if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err == nil || !strings.Contains(err.Error(), "network namespace") {
 			t.Error(err)
 		}
 	}()
@@ -310,7 +310,7 @@ func TestWithoutTheCapability(t *testing.T) {
 	if err := unix.Capset(&header, &caps[0]); err != nil { // this thread's only, and it ends with the test
 		t.Fatal(err)
 	}
-	_, err := a.Apply(context.Background(), plan, before, nil)
+	_, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	fails(t, err, "CAP_NET_ADMIN", "sudo lvstui fix "+plan.ID)
 	if d := differences(before, look(t, vip)); d != "" {
 		t.Error(d)
@@ -330,7 +330,7 @@ func TestReadOnlyProcSys(t *testing.T) {
 			t.Fatal(m, err)
 		}
 	}
-	_, err := a.Apply(context.Background(), plan, before, nil)
+	_, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	fails(t, err, "/proc/sys is read-only", "container")
 	if list, _ := a.List(context.Background()); len(list) != 0 {
 		t.Errorf("journalled: %+v", list)
@@ -345,7 +345,7 @@ func TestAnInterfaceNamedWithADot(t *testing.T) {
 	if !slices.Contains(plan.Commands(), "sysctl -w net.ipv4.conf.v0/100.arp_ignore=1") {
 		t.Fatal(plan.Commands())
 	}
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Undo(context.Background(), ""); err != nil {
@@ -375,7 +375,7 @@ func TestDeletingAnAddressWithAPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+	if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if d := differences(predicted, look(t, vip)); d != "" {

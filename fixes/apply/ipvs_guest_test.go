@@ -48,7 +48,7 @@ func TestTheTableOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", st.Command(), err)
 		}
-		if _, err := a.Apply(t.Context(), fixes.Plan{ID: "table", Host: "host", Steps: []fixes.Step{st}}, s, nil); err != nil {
+		if _, err := a.Apply(t.Context(), fixes.Plan{ID: "table", Host: "host", Steps: []fixes.Step{st}}, s, fixes.Terms{}, nil); err != nil {
 			t.Fatalf("%s: %v", st.Command(), err)
 		}
 		if d := cmp.Diff(want.IPVS.Services, look(t, vip).IPVS.Services, options...); d != "" {
@@ -87,7 +87,7 @@ func TestAWeightThatSomebodyElseSets(t *testing.T) {
 	}
 	a := &apply.Applier{Dir: t.TempDir(), Look: func(context.Context) (*lvs.Snapshot, error) { return look(t, vip), nil }}
 	plan := fixes.Plan{ID: "weight", Steps: []fixes.Step{fixes.EditDestination{Service: web, Address: netip.MustParseAddr("192.168.10.12"), Port: 80, Forward: lvs.Gate, Weight: 1}}}
-	if _, err := a.Apply(t.Context(), plan, seen, nil); err == nil || !strings.Contains(err.Error(), "has changed since") {
+	if _, err := a.Apply(t.Context(), plan, seen, fixes.Terms{}, nil); err == nil || !strings.Contains(err.Error(), "has changed since") {
 		t.Errorf("applied over somebody's weight: %v", err)
 	}
 	if got := ipvsadm(t); !strings.Contains(got, "-w 7") {

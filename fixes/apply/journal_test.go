@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lvstui/fixes"
 )
 
 func TestAJournalThatCannotBeReadStopsApply(t *testing.T) {
 	a, before, plan := host(t)
-	change, err := a.Apply(context.Background(), plan, before, nil)
+	change, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func TestAJournalThatCannotBeReadStopsApply(t *testing.T) {
 		if _, err := a.Undo(context.Background(), ""); err == nil {
 			t.Errorf("%s: undone", name)
 		}
-		if _, err := a.Apply(context.Background(), plan, nil, nil); err == nil {
+		if _, err := a.Apply(context.Background(), plan, nil, fixes.Terms{}, nil); err == nil {
 			t.Errorf("%s: applied", name)
 		}
 		if _, err := a.List(context.Background()); err == nil {

@@ -61,7 +61,7 @@ func runErrand(text string) {
 	if e.Undo {
 		_, err = a.Undo(context.Background(), "")
 	} else {
-		_, err = a.Apply(context.Background(), plan, nil, nil)
+		_, err = a.Apply(context.Background(), plan, nil, fixes.Terms{}, nil)
 	}
 	check(err)
 }
@@ -106,7 +106,7 @@ func TestKilledAnywhereInApply(t *testing.T) {
 		}
 		if len(list) > 0 && list[len(list)-1].State == fixes.Interrupted {
 			interrupted++
-			if _, err := a.Apply(context.Background(), killable.plan(before), nil, nil); err == nil {
+			if _, err := a.Apply(context.Background(), killable.plan(before), nil, fixes.Terms{}, nil); err == nil {
 				t.Fatalf("killed at place %d, and applied on top of it", e.Place)
 			}
 		}
@@ -132,7 +132,7 @@ func TestKilledAnywhereInUndo(t *testing.T) {
 	places := 0
 	for place := 1; ; place++ {
 		a := applier(t.TempDir())
-		if _, err := a.Apply(context.Background(), plan, before, nil); err != nil {
+		if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if !send(t, errand{Dir: a.Dir, Undo: true, Place: place}) {

@@ -43,7 +43,7 @@ func (h *host) Look(context.Context) (ui.Facts, error) {
 	return f, nil
 }
 
-func (h *host) Apply(_ context.Context, p fixes.Plan, _ *lvs.Snapshot, progress func(int, bool, error)) (fixes.Change, error) {
+func (h *host) Apply(_ context.Context, p fixes.Plan, _ *lvs.Snapshot, _ fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
 	for i := range p.Steps {
 		progress(i, false, nil)
 		time.Sleep(500 * time.Millisecond)
@@ -52,6 +52,16 @@ func (h *host) Apply(_ context.Context, p fixes.Plan, _ *lvs.Snapshot, progress 
 	c := fixes.Change{ID: fmt.Sprint(len(h.changes) + 1), Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: time.Now(), State: fixes.Applied, Commands: p.Commands()}
 	h.changes = append(h.changes, c)
 	return c, nil
+}
+
+func (h *host) Confirm(_ context.Context, id string) (fixes.Change, error) {
+	for i := range h.changes {
+		if c := &h.changes[i]; c.ID == id && c.State == fixes.Waiting {
+			c.State, c.Deadline = fixes.Applied, time.Time{}
+			return *c, nil
+		}
+	}
+	return fixes.Change{}, errors.New("no change waits")
 }
 
 func (h *host) Undo(context.Context) (fixes.Change, error) {
