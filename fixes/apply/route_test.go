@@ -49,7 +49,7 @@ func TestTheRoutesOfTheKernel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", st.Command(), err)
 		}
-		if _, err := a.Apply(t.Context(), fixes.Plan{ID: "routes", Host: "host", Steps: []fixes.Step{st}}, s, nil); err != nil {
+		if _, err := a.Apply(t.Context(), fixes.Plan{ID: "routes", Host: "host", Steps: []fixes.Step{st}}, s, fixes.Terms{}, nil); err != nil {
 			t.Fatalf("%s: %v", st.Command(), err)
 		}
 		if d := differences(want, look(t, vip)); d != "" {
@@ -80,7 +80,7 @@ func TestARouteWithAttributesIsLeftAlone(t *testing.T) {
 	}
 	s := look(t, vip)
 	st := fixes.DelRoute{Table: lvs.TableMain, Dst: netip.MustParsePrefix("198.51.100.0/24"), Gateway: netip.MustParseAddr("192.168.10.7"), Device: "v0"}
-	_, err = applier(t.TempDir()).Apply(t.Context(), fixes.Plan{ID: "routes", Host: "rs1", Steps: []fixes.Step{st}}, s, nil)
+	_, err = applier(t.TempDir()).Apply(t.Context(), fixes.Plan{ID: "routes", Host: "rs1", Steps: []fixes.Step{st}}, s, fixes.Terms{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "could not be put back") {
 		t.Errorf("deleted a route with an MTU of its own: %v", err)
 	}
