@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,12 +138,9 @@ func (v *vipFlag) String() string {
 }
 
 func (v *vipFlag) Set(s string) error {
-	p, err := netip.ParsePrefix(s)
-	if ip, errAddr := netip.ParseAddr(s); errAddr == nil {
-		p, err = netip.PrefixFrom(ip.WithZone(""), ip.BitLen()), nil
-	}
-	if err != nil || p.Addr().Is4In6() {
-		return fmt.Errorf("%q is not an IP address, such as 172.16.0.8 or 172.16.0.8/24", s)
+	p, err := fixes.ParseVIP(s)
+	if err != nil {
+		return err
 	}
 	*v = vipFlag(p)
 	return nil
@@ -159,17 +155,11 @@ func (l *portsFlag) String() string { return joined(*l) }
 
 func (l *portsFlag) Set(s string) error {
 	for _, word := range strings.Split(s, ",") {
-		protocol, number, _ := strings.Cut(strings.TrimSpace(word), "/")
-		port, err := strconv.ParseUint(number, 10, 16)
-		switch lvs.Protocol(protocol) {
-		case lvs.TCP, lvs.UDP, lvs.SCTP:
-		default:
-			err = errors.New("no such protocol")
+		port, err := fixes.ParsePort(word)
+		if err != nil {
+			return err
 		}
-		if err != nil || port == 0 {
-			return fmt.Errorf("%q is not a service, such as tcp/80 or udp/53", word)
-		}
-		*l = append(*l, fixes.Port{Protocol: lvs.Protocol(protocol), Port: uint16(port)})
+		*l = append(*l, port)
 	}
 	return nil
 }
@@ -180,25 +170,15 @@ type realServersFlag []fixes.RealServer
 func (l *realServersFlag) Type() string { return "RIP[=WEIGHT]" }
 
 func (l *realServersFlag) String() string {
-	words := make([]string, 0, len(*l))
-	for _, rs := range *l {
-		words = append(words, fmt.Sprintf("%s=%d", rs.Address, rs.Weight))
-	}
-	return strings.Join(words, ",")
+	return joined(*l)
 }
 
 func (l *realServersFlag) Set(s string) error {
 	for _, word := range strings.Split(s, ",") {
-		address, number, weighted := strings.Cut(strings.TrimSpace(word), "=")
-		rs := fixes.RealServer{Weight: 1}
-		ip, err := netip.ParseAddr(address)
-		if err == nil && weighted {
-			rs.Weight, err = strconv.Atoi(number)
-		}
+		rs, err := fixes.ParseRealServer(word)
 		if err != nil {
-			return fmt.Errorf("%q is not a real server, such as 192.168.10.11 or 192.168.10.11=2", word)
+			return err
 		}
-		rs.Address = ip.Unmap().WithZone("")
 		*l = append(*l, rs)
 	}
 	return nil
