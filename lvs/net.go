@@ -20,6 +20,16 @@ type Link struct {
 	Master  string `json:"master,omitempty"`
 	VLAN    int    `json:"vlan,omitempty"`
 	XDP     bool   `json:"xdp,omitempty"` // an XDP program is attached: frames may never reach a capture
+	// Mode is the mode of a bond ("balance-alb", "802.3ad") or of a macvlan ("bridge", "private").
+	Mode string `json:"mode,omitempty"`
+	// ParentElsewhere is the index of a parent that lives in another network namespace, as a container's macvlan has it; 0 when there is none.
+	ParentElsewhere int `json:"parent_elsewhere,omitempty"`
+	// Features are the receive offloads that are on: "lro", "gro". nil when the driver was not asked or did not say.
+	Features []string `json:"features,omitzero"`
+	Driver   string   `json:"driver,omitempty"` // "virtio_net", "vmxnet3"
+	// Ingress are the traffic control filters that see packets before netfilter does: "bpf cil_from_netdev", "flower", "tcx".
+	// nil when they were not read.
+	Ingress []string `json:"ingress,omitzero"`
 }
 
 // Loopback says that the link is lo.
@@ -132,7 +142,10 @@ type RouteAnswer struct {
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	Source  netip.Addr `json:"source,omitzero"` // preferred source the kernel would use
 	Table   int        `json:"table,omitempty"`
-	Error   string     `json:"error,omitempty"` // the errno's name; differs between kernels, so never judge by it
+	// Redirected says that a router's ICMP redirect changed the way (RTCF_REDIRECTED); MTU is what a router said fits, 0 when none did.
+	Redirected bool   `json:"redirected,omitempty"`
+	MTU        int    `json:"mtu,omitempty"`
+	Error      string `json:"error,omitempty"` // the errno's name; differs between kernels, so never judge by it
 }
 
 // Socket is a socket that can receive for a virtual service: TCP LISTEN, or UDP bound and unconnected.

@@ -40,6 +40,12 @@ type Snapshot struct {
 	Netfilter   *Netfilter        `json:"netfilter"`
 	Counters    map[string]uint64 `json:"counters"` // "TcpExt.IPReversePathFilter", "Ip.InAddrErrors", "rt_cache.in_martian_src"
 	Owners      []Owner           `json:"owners"`
+	// Elsewhere are the programs that keep ip_vs tables in other network namespaces of this machine.
+	Elsewhere []Owner `json:"elsewhere,omitempty"`
+	// Modules is what the kernel has, or could load, of ip_vs.
+	Modules *Modules `json:"modules,omitempty"`
+	// Machine is what the firmware calls the machine: "Amazon EC2 t3.micro", "VMware, Inc. VMware Virtual Platform".
+	Machine string `json:"machine,omitempty"`
 	// Files are the configuration files that decide the next boot, sorted by path; nil where no host boots by them: a
 	// network namespace of its own, a container.
 	Files []ConfigFile `json:"files,omitzero"`
@@ -68,6 +74,7 @@ const (
 	SourceCounters   Source = "counters"
 	SourceOwners     Source = "owners"
 	SourceFiles      Source = "files"
+	SourceModules    Source = "modules"
 	SourceCapture    Source = "capture"
 )
 
@@ -106,6 +113,14 @@ type Owner struct {
 	Owns     []string `json:"owns"`
 	Evidence string   `json:"evidence"`       // "process 812 keepalived"
 	File     string   `json:"file,omitempty"` // where to write instead
+}
+
+// Modules are the kernel modules that matter here, without the ending: "ip_vs_wrr", "br_netfilter".
+type Modules struct {
+	Loaded []string `json:"loaded"`
+	// Installed are the ip_vs modules on disk for the running kernel, or built into it; nil when there is no folder for this kernel,
+	// because it was updated and not booted, or because this is a container.
+	Installed []string `json:"installed"`
 }
 
 // Has tells whether a source was read at all.

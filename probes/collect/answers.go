@@ -218,6 +218,7 @@ func readAnswer(m nlmsg, a *lvs.RouteAnswer, device func(uint32) string) {
 		return
 	}
 	a.Table = int(m.data[4])
+	a.Redirected = getU32(m.data[8:])&routeRedirected != 0
 	switch m.data[7] {
 	case unix.RTN_LOCAL:
 		a.Outcome = lvs.OutLocal
@@ -242,6 +243,12 @@ func readAnswer(m nlmsg, a *lvs.RouteAnswer, device func(uint32) string) {
 			a.Source, _ = netip.AddrFromSlice(v)
 		case unix.RTA_TABLE:
 			a.Table = int(getU32(v))
+		case unix.RTA_METRICS:
+			for metric, value := range attributes(v) {
+				if metric == unix.RTAX_MTU && len(value) >= 4 {
+					a.MTU = int(getU32(value))
+				}
+			}
 		}
 	}
 }

@@ -107,6 +107,8 @@ func Collect(ctx context.Context, opt Options) (*lvs.Snapshot, error) {
 		return nil, err
 	}
 	c.modules = readModules(c.proc, opt.Root, c.s.Kernel)
+	c.readKernelModules()
+	c.s.Machine = machine(opt.Root)
 
 	for _, source := range []struct {
 		name lvs.Source

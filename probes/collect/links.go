@@ -41,6 +41,8 @@ func (c *collector) readLinks() {
 		return
 	}
 	c.s.Links, c.links = convertLinks(links)
+	c.readFeatures()
+	c.readIngress()
 }
 
 // convertLinks translates vishvananda/netlink's types at the rim.
@@ -67,14 +69,25 @@ func convertLinks(links []netlink.Link) ([]lvs.Link, map[int]lvs.Link) {
 		if a.ParentIndex != 0 && a.ParentIndex != a.Index && a.NetNsID < 0 {
 			link.Parent = names[a.ParentIndex]
 		}
-		if v, ok := l.(*netlink.Vlan); ok {
+		if a.ParentIndex != 0 && a.NetNsID >= 0 {
+			link.ParentElsewhere = a.ParentIndex
+		}
+		switch v := l.(type) {
+		case *netlink.Vlan:
 			link.VLAN = v.VlanId
+		case *netlink.Bond:
+			link.Mode = v.Mode.String()
+		case *netlink.Macvlan:
+			link.Mode = macvlanModes[v.Mode]
 		}
 		out, byIndex[a.Index] = append(out, link), link
 	}
 	slices.SortFunc(out, func(a, b lvs.Link) int { return a.Index - b.Index })
 	return out, byIndex
 }
+
+var macvlanModes = map[netlink.MacvlanMode]string{netlink.MACVLAN_MODE_PRIVATE: "private", netlink.MACVLAN_MODE_VEPA: "vepa",
+	netlink.MACVLAN_MODE_BRIDGE: "bridge", netlink.MACVLAN_MODE_PASSTHRU: "passthru", netlink.MACVLAN_MODE_SOURCE: "source"}
 
 // device is the name of an interface, or "" when it is not one of those that were read.
 func (c *collector) device(index uint32) string { return c.links[int(index)].Name }

@@ -69,7 +69,13 @@ func (c *collector) readOwners() {
 	seen := map[string]bool{}
 	for _, p := range c.processes() {
 		d, ok := daemons[p.comm]
-		if !ok || seen[p.comm] || c.elsewhere(p.pid) {
+		if !ok || seen[p.comm] {
+			continue
+		}
+		if c.elsewhere(p.pid) {
+			if slices.Contains(d.owns, "ipvs") && len(c.s.Elsewhere) < 16 {
+				c.s.Elsewhere = append(c.s.Elsewhere, lvs.Owner{Name: p.comm, Owns: d.owns, Evidence: "process " + strconv.Itoa(p.pid) + " " + p.comm})
+			}
 			continue
 		}
 		seen[p.comm] = true

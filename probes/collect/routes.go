@@ -21,8 +21,9 @@ const (
 	routeReadLimit = 20000
 	sizeRtmsg      = 12
 
-	routeLookupTable = 0x1000 // RTM_F_LOOKUP_TABLE: say which table answered
-	routeFIBMatch    = 0x2000 // RTM_F_FIB_MATCH: answer with the route itself, not with the result
+	routeLookupTable = 0x1000     // RTM_F_LOOKUP_TABLE: say which table answered
+	routeFIBMatch    = 0x2000     // RTM_F_FIB_MATCH: answer with the route itself, not with the result
+	routeRedirected  = 0x00040000 // RTCF_REDIRECTED (uapi/linux/in_route.h): an ICMP redirect was believed
 )
 
 // excerptProtocols are the origins whose routes are few: those of the kernel, of people and of configuration. What
