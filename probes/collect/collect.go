@@ -127,6 +127,7 @@ func Collect(ctx context.Context, opt Options) (*lvs.Snapshot, error) {
 		{lvs.SourceNeighbours, c.readNeighbours}, // after the addresses that matter are known
 		{lvs.SourceNetfilter, c.readNetfilter},
 		{lvs.SourceOwners, c.readOwners},
+		{lvs.SourceFiles, c.readFiles},
 	} {
 		if err := ctx.Err(); err != nil || time.Now().After(c.deadline) {
 			c.gap(source.name, "not read: the time for the whole look was over (%v); try again when the host is less busy", opt.Deadline)

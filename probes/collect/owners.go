@@ -88,7 +88,7 @@ func (c *collector) readOwners() {
 			Evidence: "process " + strconv.Itoa(p.pid) + " " + name})
 	}
 	// Files at boot are about the namespace that init runs in.
-	if !c.elsewhere(1) {
+	if c.opt.Root != "/" || !c.elsewhere(1) {
 		c.s.Owners = append(c.s.Owners, ownersByFile(c.opt.Root)...)
 	}
 	slices.SortFunc(c.s.Owners, func(a, b lvs.Owner) int {

@@ -44,9 +44,22 @@ func (r *Redactor) Snapshot(s *lvs.Snapshot) *lvs.Snapshot {
 	if host != "" && r.hosts[host] == "" {
 		r.hosts[host] = fmt.Sprintf("host%d", len(r.hosts)+1)
 	}
+	for i := range c.Files {
+		c.Files[i].Text = withoutPeople(c.Files[i].Text)
+	}
 	r.walk(reflect.ValueOf(c).Elem())
 	c.Host = r.hosts[host]
 	return c
+}
+
+var (
+	comment = regexp.MustCompile(`(?m)^([\t ]*[#;!]).*$`)
+	mailbox = regexp.MustCompile(`[\w.+-]+@[\w.-]+`)
+)
+
+// withoutPeople takes comments and mail addresses out of a configuration file.
+func withoutPeople(text string) string {
+	return mailbox.ReplaceAllString(comment.ReplaceAllString(text, "$1"), "somebody@example.net")
 }
 
 var (
