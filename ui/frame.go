@@ -170,7 +170,11 @@ func (m *root) footer() []kit.Line {
 		return []kit.Line{rule, kit.L(kit.T(" "), kit.S(theme.Warn, m.say))}
 	}
 	if m.top().Typing() {
-		return []kit.Line{rule, kit.Text(theme.Dim, " for example state:stalled client:10.0.0.0/8 stage:syn-ack-sent !rs:10.0.0.11")}
+		hint := "for example state:stalled client:10.0.0.0/8 stage:syn-ack-sent !rs:10.0.0.11"
+		if t, ok := m.top().(interface{ TypingHint() string }); ok {
+			hint = t.TypingHint()
+		}
+		return []kit.Line{rule, kit.Text(theme.Dim, " "+hint)}
 	}
 	global := m.globalActions()
 	last := footerKeys([]keys.Action{global[2], global[3]}) // help and quit are always there

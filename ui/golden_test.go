@@ -22,19 +22,23 @@ var goldenCases = []struct {
 	host func() *plainHost
 	keys [][]string // one picture each
 }{
-	{"loading", func() *plainHost { return &plainHost{name: "director"} }, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}}},
+	{"loading", func() *plainHost { return &plainHost{name: "director"} }, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}, {"6"}}},
 	{"error", func() *plainHost {
 		return &plainHost{name: "rs2", err: errors.New("network namespace rs2: no such file; see it with: ip netns list")}
-	}, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}}},
-	{"empty", func() *plainHost { return &plainHost{name: "laptop", facts: sample.Empty()} }, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}}},
+	}, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}, {"6"}}},
+	{"empty", func() *plainHost { return &plainHost{name: "laptop", facts: sample.Empty()} }, [][]string{{"1"}, {"2"}, {"3"}, {"4"}, {"5"}, {"6"}}},
 	{"gap", func() *plainHost { return &plainHost{name: "director", facts: sample.Gap()} },
-		[][]string{{"1"}, {"1", "enter"}, {"2"}, {"3"}, {"4"}, {"5"}}},
+		[][]string{{"1"}, {"1", "enter"}, {"2"}, {"3"}, {"4"}, {"5"}, {"6"}}},
 	{"healthy", func() *plainHost { return &plainHost{name: "director", facts: sample.HealthyDirector()} },
-		[][]string{{"1"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}, {"5"}}},
+		[][]string{{"1"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}, {"5"}, {"6"}}},
 	{"broken-director", func() *plainHost { return &plainHost{name: "director", facts: sample.BrokenDirector()} },
 		[][]string{{"1"}, {"1", "down"}, {"1", "down", "enter"}, {"1", "f"}, {"2"}, {"2", "G", "enter"}, {"2", "G", "enter", "enter"}, {"2", "/", "=st"}, {"esc", "s", "s"}, {"b"}, {"b"}, {"b"}, {"3"}, {"3", "enter"}, {"4"}, {"h"}, {"?"}}},
 	{"broken-rs1", func() *plainHost { return &plainHost{name: "rs1", facts: sample.BrokenRealServer()} },
-		[][]string{{"1"}, {"1", "e"}, {"1", "f"}, {"1", "f", "d"}, {"1", "f", "PASS", "a"}, {"5"}, {"z"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}}},
+		[][]string{{"1"}, {"1", "e"}, {"1", "f"}, {"1", "f", "d"}, {"1", "f", "PASS", "a"}, {"5"}, {"6"}, {"z"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}}},
+	{"bare-director", func() *plainHost { return &plainHost{name: "lb1", facts: sample.BareDirector()} },
+		[][]string{{"5"}, {"enter"}, {"enter"}, {"=172.16.0.8/24", "enter"}, {"=80", "enter"}, {"enter"}, {"space", "down", "space", "enter"}, {"enter"}}},
+	{"bare-real-server", func() *plainHost { return &plainHost{name: "web1", facts: sample.BareRealServer()} },
+		[][]string{{"5", "enter", "down", "enter"}, {"f"}, {"PASS", "a"}}},
 	{"half-broken", func() *plainHost { return &plainHost{name: "director", facts: sample.HalfBroken()} },
 		[][]string{{"2", "down", "down", "down", "m"}, {"G", "m"}, {"m", "pgdown"}}},
 	{"broken-router", func() *plainHost { return &plainHost{name: "router", facts: sample.BrokenRouter()} },

@@ -57,7 +57,7 @@ func everyPicture(d *driver, hosts int, look func(where string)) {
 	for host := range hosts {
 		for _, keys := range [][]string{{"1"}, {"down"}, {"enter"}, {"1", "f"}, {"d"}, {"1", "e"}, {"2"}, {"enter"}, {"down"}, {"enter"}, {"esc"}, {"pgdown"}, {"2", "m", "down", "m"}, {"pgdown"},
 			{"2", "s"}, {"b"}, {"b"}, {"enter"}, {"esc", "b", "b", "b"}, {"b"}, {"2", "/", "=client:"}, {"esc"}, {"2", "/", "=x"}, {"enter"},
-			{"3"}, {"enter"}, {"4"}, {"5"}, {"?"}, {"h"}, {"1", "p"}, {"p"}} {
+			{"3"}, {"enter"}, {"4"}, {"5"}, {"enter"}, {"esc"}, {"6"}, {"?"}, {"h"}, {"1", "p"}, {"p"}} {
 			d.press(keys...)
 			look(d.m.hosts[d.m.cur].host.Name() + " " + strings.Join(keys, " "))
 		}

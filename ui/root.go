@@ -16,7 +16,7 @@ import (
 
 // tabs are the screens in the order of the tab line. A new screen is one file in package screens and one entry here.
 func tabs() []screens.Screen {
-	return []screens.Screen{screens.NewPath(), screens.NewFlows(), screens.NewServices(), screens.NewHost(), screens.NewChanges()}
+	return []screens.Screen{screens.NewPath(), screens.NewFlows(), screens.NewServices(), screens.NewHost(), screens.NewSetup(), screens.NewChanges()}
 }
 
 // The smallest terminal in which everything has its place.

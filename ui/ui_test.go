@@ -168,7 +168,7 @@ func TestFixAppliesWhatWasShown(t *testing.T) {
 	if len(hosts[1].applied) != 1 {
 		t.Error("applied twice")
 	}
-	d.press("esc", "5")
+	d.press("esc", "6")
 	d.shows("applied", "keep this host silent about the VIP")
 	d.press("z", "y")
 	if hosts[1].changes[0].State != fixes.Applied {

@@ -132,7 +132,7 @@ func (h *liveHost) stop() {
 }
 
 func (h *liveHost) facts(o probes.Observation, r probes.Report) screens.Facts {
-	f := screens.Facts{Host: h.name, At: time.Now(), Snapshot: o.Snapshot, Flows: o.Flows, Report: r,
+	f := screens.Facts{Host: h.name, At: time.Now(), Snapshot: o.Snapshot, Flows: o.Flows, Report: r, VIPs: h.opt.VIPs,
 		ReadOnly: h.readOnly != "", ReadOnlyWhy: h.readOnly, Capture: h.captureState()}
 	if f.Host == "" {
 		f.Host = o.Snapshot.Host

@@ -45,7 +45,7 @@ var forbidden = []struct {
 var rims = []string{"capture/live", "capture/file", "probes/collect", "fixes/apply"}
 
 // pure packages must not reach the system at all.
-var pure = []string{"lvs", "capture", "fixes", "fixes/nextboot", "probes", "probes/rules", "probes/filter", "ui/kit", "ui/keys", "ui/theme", "ui/screens"}
+var pure = []string{"lvs", "capture", "fixes", "fixes/nextboot", "probes", "probes/rules", "probes/filter", "ui/kit", "ui/keys", "ui/theme", "ui/screens", "ui/wizard"}
 
 var system = []string{"os", "os/exec", "net", "net/http", "syscall", "golang.org/x/sys/unix", "github.com/vishvananda/netlink", "github.com/moby/ipvs"}
 

@@ -37,10 +37,12 @@ var (
 	Group = Binding{[]string{"b"}, "b", "group", "count the flows by client, real server or stage, one after the other; enter lists those of one"}
 	Mark  = Binding{[]string{"m"}, "m", "compare", "mark a flow; on another one: show both side by side, and where they part"}
 
-	Apply = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
-	Dry   = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
-	Yes   = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
-	No    = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
+	Apply  = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
+	Dry    = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
+	Plan   = Binding{[]string{"f"}, "f", "plan", "show what would be done here, in the box that can do it"}
+	Forget = Binding{[]string{"x"}, "x", "forget", "forget the answers given so far; nothing on the host changes"}
+	Yes    = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
+	No     = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
 )
 
 // Table is every key there is, by place.
@@ -50,6 +52,7 @@ func Table() []Section {
 		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
 		{"Path", []Binding{Fix, Explain, Copy}},
 		{"Flows", []Binding{Filter, Sort, Group, Mark, Explain, Copy}},
+		{"Setup", []Binding{Plan, Copy, Forget}},
 		{"Fix", []Binding{Apply, Dry, Copy, Leave}},
 		{"Question", []Binding{Yes, No}},
 	}

@@ -38,6 +38,8 @@ type Fix struct {
 	result  []kit.Line
 	dry     []string
 	refused string
+	// watching says that the change is to bring a first handshake, which is followed.
+	watching bool
 	scroll
 }
 
@@ -56,6 +58,12 @@ func NewFix(f probes.Finding, facts Facts) *Fix {
 		s.preview, s.err = f.Fix.Plan.Show(facts.Snapshot)
 	}
 	s.refused = s.whyNot()
+	return s
+}
+
+// Watching makes the box follow the first handshake after the change.
+func (s *Fix) Watching() *Fix {
+	s.watching = true
 	return s
 }
 

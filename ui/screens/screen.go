@@ -5,6 +5,7 @@ package screens
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -31,6 +32,8 @@ type Facts struct {
 	// ReadOnly forbids every change here; ReadOnlyWhy says why, for the person who pressed the key.
 	ReadOnly    bool
 	ReadOnlyWhy string
+	// VIPs are the virtual addresses that the operator named.
+	VIPs []netip.Addr
 	// Changes is the journal of this host. The root fills it in from Host.Changes.
 	Changes    []fixes.Change
 	ChangesErr string

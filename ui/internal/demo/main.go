@@ -84,7 +84,7 @@ func main() {
 		Explain: func(id string, _ int) string { return "WHAT BREAKS\nAn explanation of " + id + "." },
 		Hosts: []ui.Host{&host{name: "director", facts: sample.BrokenDirector}, &host{name: "rs1", facts: sample.BrokenRealServer},
 			&host{name: "router", facts: sample.BrokenRouter}, &host{name: "healthy", facts: sample.HealthyDirector},
-			&host{name: "gap", facts: sample.Gap}, &host{name: "empty", facts: sample.Empty},
+			&host{name: "lb1", facts: sample.BareDirector}, &host{name: "web1", facts: sample.BareRealServer}, &host{name: "gap", facts: sample.Gap}, &host{name: "empty", facts: sample.Empty},
 			&host{name: "error", err: errors.New("netns /run/netns/rs2: no such file; see it with: ip netns list")}}}
 	if err := ui.Run(context.Background(), o, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
