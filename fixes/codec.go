@@ -60,6 +60,22 @@ func DecodeStep(b []byte) (Step, error) {
 		st, err = decodeAs[AddRule](w.Step)
 	case kindDelRule:
 		st, err = decodeAs[DelRule](w.Step)
+	case kindTimeouts:
+		st, err = decodeAs[SetTimeouts](w.Step)
+	case kindAddNeighbour:
+		st, err = decodeAs[AddNeighbour](w.Step)
+	case kindDelNeighbour:
+		st, err = decodeAs[DelNeighbour](w.Step)
+	case kindLoadModule:
+		st, err = decodeAs[LoadModule](w.Step)
+	case kindUnloadModule:
+		st, err = decodeAs[UnloadModule](w.Step)
+	case kindAnnounce:
+		st, err = decodeAs[Announce](w.Step)
+	case kindAddAccept:
+		st, err = decodeAs[AddAccept](w.Step)
+	case kindDelAccept:
+		st, err = decodeAs[DelAccept](w.Step)
 	default:
 		return nil, fmt.Errorf("decode step: unknown kind %q: was it written by a newer lvstui?", w.Kind)
 	}

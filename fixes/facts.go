@@ -120,8 +120,18 @@ func Fact(st Step) string {
 		return ruleFact(st.Priority)
 	case DelRule:
 		return ruleFact(st.Priority)
+	case SetTimeouts:
+		return timeoutsFact
+	case AddNeighbour:
+		return neighbourFact(st.Device, st.Address)
+	case DelNeighbour:
+		return neighbourFact(st.Device, st.Address)
+	case AddAccept:
+		return acceptFact(st.Family, st.Table, st.Chain, st.Comment())
+	case DelAccept:
+		return acceptFact(st.Family, st.Table, st.Chain, AddAccept(st).Comment())
 	}
-	return ""
+	return "" // a module may be in use by then, and an announcement leaves no trace
 }
 
 func addressFact(p netip.Prefix, device string) string { return fmt.Sprintf("%s on %s", p, device) }
@@ -165,6 +175,8 @@ func facts(s *lvs.Snapshot) map[string]string {
 	ipvsFacts(s, out)
 	routeFacts(s, out)
 	ruleFacts(s, out)
+	neighbourFacts(s, out)
+	acceptFacts(s, out)
 	return out
 }
 

@@ -152,6 +152,9 @@ func ipvsFacts(s *lvs.Snapshot, out map[string]string) {
 	if s.IPVS == nil {
 		return
 	}
+	if s.IPVS.Timeouts != nil {
+		out[timeoutsFact] = timeoutWords(*s.IPVS.Timeouts)
+	}
 	for _, v := range s.IPVS.Services {
 		name := NameOf(v)
 		out[serviceFact(name)] = serviceWords(v)

@@ -90,7 +90,36 @@ func Does(st Step) string {
 	case DelRule:
 		return fmt.Sprintf("does not route such packets by table %d any more", st.Table)
 	}
+	return doesMore(st)
+}
+
+func doesMore(st Step) string {
+	switch st := st.(type) {
+	case SetTimeouts:
+		return "keeps idle entries for that many seconds: TCP, TCP after a FIN, UDP; 0 leaves one as it is"
+	case AddNeighbour:
+		return fmt.Sprintf("sends packets for %s to %s without asking", st.Address, st.MAC)
+	case DelNeighbour:
+		return fmt.Sprintf("forgets whose MAC %s has, and asks again when it is needed", st.Address)
+	case LoadModule:
+		return "makes the kernel load " + st.Name + ", for the whole machine"
+	case UnloadModule:
+		return "unloads " + st.Name + " and what was loaded on top of it, unless it is in use by then"
+	case Announce:
+		return fmt.Sprintf("tells everybody on the segment that %s is here, %d times, so that no router goes on sending to another MAC", st.Address, Announcements)
+	case AddAccept:
+		return "lets packets " + serviceOf(st) + " pass in front of every other rule of this chain"
+	case DelAccept:
+		return "leaves packets " + serviceOf(AddAccept(st)) + " to the other rules of this chain again"
+	}
 	return ""
+}
+
+func serviceOf(st AddAccept) string {
+	if st.Replies {
+		return fmt.Sprintf("from %s %s", st.Protocol, netip.AddrPortFrom(st.Address, st.Port))
+	}
+	return fmt.Sprintf("for %s %s", st.Protocol, netip.AddrPortFrom(st.Address, st.Port))
 }
 
 func sysctlWords(st SetSysctl) string {

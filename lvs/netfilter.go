@@ -35,6 +35,7 @@ type FilterRule struct {
 	Packets uint64 `json:"packets,omitempty"`
 	Bytes   uint64 `json:"bytes,omitempty"`
 	Counted bool   `json:"counted,omitempty"` // Packets and Bytes are real
+	Comment string `json:"comment,omitempty"` // nft's comment on the rule
 	Text    string `json:"text,omitempty"`    // as nft or iptables-save prints it, near enough for a person to find it
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
@@ -60,6 +61,9 @@ func (k *kernel) doIPVS(st fixes.Step) error {
 		return refused(h.NewDestination(serviceName(st.Service), destinationOf(st)))
 	case fixes.EditDestination:
 		return refused(h.UpdateDestination(serviceName(st.Service), destinationOf(fixes.AddDestination(st))))
+	case fixes.SetTimeouts:
+		seconds := func(n uint32) time.Duration { return time.Duration(n) * time.Second }
+		return refused(h.SetConfig(&ipvs.Config{TimeoutTCP: seconds(st.TCP), TimeoutTCPFin: seconds(st.TCPFin), TimeoutUDP: seconds(st.UDP)}))
 	case fixes.DelDestination:
 		return refused(h.DelDestination(serviceName(st.Service), &ipvs.Destination{AddressFamily: family(st.Address.Is6()),
 			Address: st.Address.AsSlice(), Port: st.Port}))

@@ -66,7 +66,7 @@ func (k *kernel) do(st fixes.Step) error {
 		return k.addAddress(st)
 	case fixes.DelAddress:
 		return k.delAddress(st)
-	case fixes.AddService, fixes.EditService, fixes.DelService, fixes.AddDestination, fixes.EditDestination, fixes.DelDestination:
+	case fixes.AddService, fixes.EditService, fixes.DelService, fixes.AddDestination, fixes.EditDestination, fixes.DelDestination, fixes.SetTimeouts:
 		return k.doIPVS(st)
 	case fixes.AddRoute, fixes.ReplaceRoute, fixes.DelRoute:
 		return k.doRoute(st)
@@ -74,6 +74,16 @@ func (k *kernel) do(st fixes.Step) error {
 		return refused(k.nl.RuleAdd(ruleOf(st)))
 	case fixes.DelRule:
 		return refused(k.nl.RuleDel(ruleOf(fixes.AddRule(st))))
+	case fixes.AddNeighbour, fixes.DelNeighbour:
+		return k.doNeighbour(st)
+	case fixes.AddAccept, fixes.DelAccept:
+		return doAccept(st)
+	case fixes.Announce:
+		return k.doAnnounce(st)
+	case fixes.LoadModule:
+		return k.loadModule(st)
+	case fixes.UnloadModule:
+		return k.unloadModule(st)
 	}
 	return fmt.Errorf("no way to do a step of kind %s", st.Kind())
 }

@@ -56,7 +56,7 @@ func (t *translator) rule(r nftRule) []lvs.FilterRule {
 	case "ip", "ip6", "arp":
 		t.network = t.family
 	}
-	t.out.Handle = r.handle
+	t.out.Handle, t.out.Comment = r.handle, r.comment
 	for _, item := range attributes(r.expressions) {
 		var name string
 		var data []byte
