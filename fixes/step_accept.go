@@ -24,7 +24,7 @@ type AddAccept struct {
 	Family string `json:"family"` // of the table: "inet", "ip" or "ip6"
 	Table  string `json:"table"`
 	Chain  string `json:"chain"`
-	// IPTables says that iptables-nft keeps the table: the rule is then of the form that it reads.
+	// IPTables says that iptables-nft keeps the table: the rule is then of the form that all its releases read.
 	IPTables bool         `json:"iptables,omitempty"`
 	Protocol lvs.Protocol `json:"protocol"`
 	Address  netip.Addr   `json:"address"` // the VIP
@@ -213,7 +213,7 @@ func (st AddAccept) filterRule() lvs.FilterRule {
 	if st.IPTables {
 		matches[0], matches[1] = matches[1], matches[0]
 	}
-	return lvs.FilterRule{Matches: matches, Verdict: "accept", Counted: true, Comment: st.Comment(), Text: st.rule()}
+	return lvs.FilterRule{Matches: matches, Verdict: "accept", Counted: true, Comment: st.Comment(), XTables: st.IPTables, Text: st.rule()}
 }
 
 func withRules(s *lvs.Snapshot, chain int, rules []lvs.FilterRule) *lvs.Snapshot {

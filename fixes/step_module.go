@@ -2,6 +2,8 @@ package fixes
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"lvstui/lvs"
 )
@@ -75,19 +77,30 @@ func (st LoadModule) Simulate(s *lvs.Snapshot) (*lvs.Snapshot, error) {
 	next := *s
 	next.IPVS = &lvs.IPVS{Loaded: true, Via: "netlink", Services: []lvs.Service{}, Daemons: []lvs.SyncDaemon{},
 		Timeouts: &lvs.Timeouts{TCP: 900, TCPFin: 120, UDP: 300}}
+	if s.Modules != nil && !slices.Contains(s.Modules.Loaded, st.Name) {
+		modules := *s.Modules
+		modules.Loaded = append(slices.Clone(modules.Loaded), st.Name)
+		slices.Sort(modules.Loaded)
+		next.Modules = &modules
+	}
 	return &next, nil
 }
 
 // Simulate leaves no table.
 func (st UnloadModule) Simulate(s *lvs.Snapshot) (*lvs.Snapshot, error) {
-	if err := LoadModule(st).possible(s); err != nil || st.Done(s) {
+	if err := st.Validate(); err != nil || st.Done(s) {
 		return s, err
 	}
-	if len(s.IPVS.Services) > 0 {
-		return s, nil // somebody uses it: it stays
+	if s.IPVS == nil || len(s.IPVS.Services) > 0 {
+		return s, nil // nobody knows, or somebody uses it and it stays
 	}
 	next := *s
-	next.IPVS = &lvs.IPVS{Services: []lvs.Service{}}
+	next.IPVS = &lvs.IPVS{Services: []lvs.Service{}, Daemons: []lvs.SyncDaemon{}}
+	if s.Modules != nil {
+		modules := *s.Modules
+		modules.Loaded = slices.DeleteFunc(slices.Clone(modules.Loaded), func(name string) bool { return strings.HasPrefix(name, st.Name) })
+		next.Modules = &modules
+	}
 	return &next, nil
 }
 

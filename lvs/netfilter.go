@@ -36,6 +36,7 @@ type FilterRule struct {
 	Bytes   uint64 `json:"bytes,omitempty"`
 	Counted bool   `json:"counted,omitempty"` // Packets and Bytes are real
 	Comment string `json:"comment,omitempty"` // nft's comment on the rule
+	XTables bool   `json:"xtables,omitempty"` // it uses an extension of xtables, as rules of iptables-nft do
 	Text    string `json:"text,omitempty"`    // as nft or iptables-save prints it, near enough for a person to find it
 }
 

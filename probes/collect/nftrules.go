@@ -167,8 +167,10 @@ func (t *translator) expression(name string, a map[uint16][]byte) {
 		}
 		t.load(a[unix.NFTA_IMMEDIATE_DREG], operand{data: data, size: len(data)})
 	case "match":
+		t.out.XTables = true
 		t.xtables(xtMatch(getString(a[unix.NFTA_MATCH_NAME]), be32(a[unix.NFTA_MATCH_REV]), a[unix.NFTA_MATCH_INFO]))
 	case "target":
+		t.out.XTables = true
 		t.action(xtTarget(getString(a[unix.NFTA_TARGET_NAME]), be32(a[unix.NFTA_TARGET_REV]), a[unix.NFTA_TARGET_INFO]))
 	default:
 		t.statement(name, a)
