@@ -15,6 +15,10 @@ func TestStepsSurviveTheJournal(t *testing.T) {
 		AddAddress{Device: "eth0", Prefix: netip.MustParsePrefix("10.0.0.1/32"), Scope: "link", Label: "eth0:1", Peer: netip.MustParsePrefix("10.0.0.2/30"),
 			Broadcast: netip.MustParseAddr("10.0.0.3"), NoPrefixRoute: true},
 		DelAddress{"lo", netip.MustParsePrefix("2001:db8::8/128")},
+		SetTimeouts{TCP: 7500}, AddNeighbour{"eth0", netip.MustParseAddr("10.0.0.1"), "02:00:00:00:00:01"}, DelNeighbour{"eth0", netip.MustParseAddr("2001:db8::1")},
+		LoadModule{"ip_vs"}, UnloadModule{"ip_vs"}, Announce{"eth0", netip.MustParseAddr("2001:db8::8")},
+		AddAccept{Family: "ip", Table: "filter", Chain: "INPUT", IPTables: true, Protocol: "udp", Address: netip.MustParseAddr("172.16.0.8"), Port: 53, Replies: true},
+		DelAccept{Family: "inet", Table: "filter", Chain: "input", Protocol: "tcp", Address: netip.MustParseAddr("2001:db8::8"), Port: 80},
 	} {
 		b, err := EncodeStep(st)
 		if err != nil {
@@ -46,6 +50,17 @@ func TestDecodeRefusesWhatWasNotEncoded(t *testing.T) {
 		`{"kind":"address-add","step":{"device":"lo","prefix":"10.0.0.1/32","scope":"galaxy"}}`,
 		`{"kind":"address-add","step":{"device":"lo"}}`,
 		`{"kind":"address-del","step":{"device":"","prefix":"10.0.0.1/32"}}`,
+		`{"kind":"module-load","step":{"name":"nvidia"}}`,
+		`{"kind":"module-unload","step":{"name":"../ip_vs"}}`,
+		`{"kind":"ipvs-timeouts","step":{}}`,
+		`{"kind":"ipvs-timeouts","step":{"tcp":4294967295}}`,
+		`{"kind":"neighbour-add","step":{"device":"lo","address":"10.0.0.1","mac":"somewhere"}}`,
+		`{"kind":"neighbour-del","step":{"device":"lo","address":"224.0.0.1"}}`,
+		`{"kind":"announce","step":{"device":"eth0","address":"127.0.0.1"}}`,
+		`{"kind":"accept-add","step":{"family":"inet","table":"filter","chain":"in'put","protocol":"tcp","address":"10.0.0.1","port":80}}`,
+		`{"kind":"accept-add","step":{"family":"arp","table":"filter","chain":"input","protocol":"tcp","address":"10.0.0.1","port":80}}`,
+		`{"kind":"accept-add","step":{"family":"inet","table":"filter","chain":"input","protocol":"icmp","address":"10.0.0.1","port":80}}`,
+		`{"kind":"accept-del","step":{"family":"inet","table":"filter","chain":"input","protocol":"tcp","address":"10.0.0.1"}}`,
 	} {
 		if st, err := DecodeStep([]byte(c)); err == nil {
 			t.Errorf("%s: decoded as %#v", c, st)
@@ -90,6 +105,12 @@ func TestCommandsCanBePasted(t *testing.T) {
 		{AddAddress{Device: "a';b", Prefix: netip.MustParsePrefix("10.0.0.1/24"), Broadcast: netip.MustParseAddr("10.0.0.255")}, `ip addr add 10.0.0.1/24 broadcast 10.0.0.255 dev 'a'\'';b'`},
 		{AddAddress{Device: "ppp0", Prefix: netip.MustParsePrefix("10.0.0.1/32"), Peer: netip.MustParsePrefix("10.0.0.2/30")}, "ip addr add 10.0.0.1 peer 10.0.0.2/30 dev ppp0"},
 		{DelAddress{"eth0", netip.MustParsePrefix("172.16.0.8/24")}, "ip addr del 172.16.0.8/24 dev eth0"},
+		{SetTimeouts{TCP: 7500}, "ipvsadm --set 7500 0 0"},
+		{LoadModule{"ip_vs"}, "modprobe ip_vs"},
+		{Announce{"eth0", netip.MustParseAddr("172.16.0.8")}, "arping -U -c 3 -I eth0 172.16.0.8"},
+		{DelNeighbour{"eth0", netip.MustParseAddr("172.16.0.8")}, "ip neigh del 172.16.0.8 dev eth0"},
+		{AddAccept{Family: "inet", Table: "filter", Chain: "a;b", Protocol: "tcp", Address: netip.MustParseAddr("172.16.0.8"), Port: 80},
+			`nft insert rule inet filter 'a;b' 'ip daddr 172.16.0.8 tcp dport 80 counter accept comment "lvstui tcp 172.16.0.8:80"'`},
 	} {
 		if got := c.st.Command(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)

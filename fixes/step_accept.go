@@ -57,7 +57,7 @@ func (st DelAccept) Command() string {
 		return fmt.Sprintf("%s -D %s %s", add.iptables(), shellWord(st.Chain), add.iptablesRule())
 	}
 	chain := fmt.Sprintf("%s %s %s", st.Family, shellWord(st.Table), shellWord(st.Chain))
-	return fmt.Sprintf(`nft delete rule %s handle $(nft -a list chain %s | sed -n '/"%s"/s/.* //p')`, chain, chain, add.Comment())
+	return fmt.Sprintf(`nft delete rule %s handle $(nft -a list chain %s | grep -F '"%s"' | sed 's/.* //')`, chain, chain, add.Comment())
 }
 
 // Comment is what tells the rule from others.

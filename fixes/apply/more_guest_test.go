@@ -141,7 +141,9 @@ func TestTimeoutsAndNeighbours(t *testing.T) {
 	run(t, "ip", "neigh", "add", "192.168.10.1", "lladdr", "02:00:00:00:00:01", "dev", "v0", "nud", "permanent")
 	run(t, "ip", "neigh", "add", "192.168.10.7", "lladdr", "02:00:00:00:00:07", "dev", "v0", "nud", "stale")
 	run(t, "ip", "neigh", "add", "proxy", "192.168.10.1", "dev", "v0")
-	dump := func() string { return run(t, "ipvsadm", "-L", "--timeout") + run(t, "ip", "neigh") + run(t, "ip", "neigh", "show", "proxy") }
+	dump := func() string {
+		return run(t, "ipvsadm", "-L", "--timeout") + run(t, "ip", "neigh") + run(t, "ip", "neigh", "show", "proxy")
+	}
 	before := dump()
 	a := lookAgain(t)
 	router, other := netip.MustParseAddr("192.168.10.1"), netip.MustParseAddr("192.168.10.7")
