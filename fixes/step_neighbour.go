@@ -2,8 +2,8 @@ package fixes
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 
 	"lvstui/lvs"
@@ -45,10 +45,11 @@ func (st DelNeighbour) Command() string {
 	return fmt.Sprintf("ip neigh del %s dev %s", st.Address, shellWord(st.Device))
 }
 
+var macAddress = regexp.MustCompile(`^[0-9a-f]{2}(:[0-9a-f]{2}){5}$`)
+
 // Validate refuses what the kernel could not have.
 func (st AddNeighbour) Validate() error {
-	mac, err := net.ParseMAC(st.MAC)
-	if err != nil || mac.String() != st.MAC || len(mac) != 6 {
+	if !macAddress.MatchString(st.MAC) {
 		return fmt.Errorf("%q is no MAC address", st.MAC)
 	}
 	return DelNeighbour{st.Device, st.Address}.Validate()

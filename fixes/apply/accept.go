@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -57,9 +58,23 @@ func ownRules(c *nftables.Conn, st fixes.AddAccept) ([]*nftables.Rule, error) {
 		return nil, refused(err)
 	}
 	return slices.DeleteFunc(all, func(r *nftables.Rule) bool {
-		comment, ok := userdata.GetString(r.UserData, userdata.TypeComment)
-		return !ok || comment != st.Comment()
+		return commentOf(r) != st.Comment()
 	}), nil
+}
+
+// commentOf is where nft keeps a rule's comment, or where iptables-nft does.
+func commentOf(r *nftables.Rule) string {
+	if comment, ok := userdata.GetString(r.UserData, userdata.TypeComment); ok {
+		return comment
+	}
+	for _, e := range r.Exprs {
+		if m, ok := e.(*expr.Match); ok && m.Name == "comment" {
+			if c, ok := m.Info.(*xt.Comment); ok {
+				return strings.TrimRight(string(*c), "\x00")
+			}
+		}
+	}
+	return ""
 }
 
 func placeOf(st fixes.AddAccept) (*nftables.Table, *nftables.Chain) {

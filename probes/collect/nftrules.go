@@ -168,6 +168,9 @@ func (t *translator) expression(name string, a map[uint16][]byte) {
 		t.load(a[unix.NFTA_IMMEDIATE_DREG], operand{data: data, size: len(data)})
 	case "match":
 		t.out.XTables = true
+		if getString(a[unix.NFTA_MATCH_NAME]) == "comment" { // where iptables-nft keeps it
+			t.out.Comment = getString(a[unix.NFTA_MATCH_INFO])
+		}
 		t.xtables(xtMatch(getString(a[unix.NFTA_MATCH_NAME]), be32(a[unix.NFTA_MATCH_REV]), a[unix.NFTA_MATCH_INFO]))
 	case "target":
 		t.out.XTables = true
