@@ -6,7 +6,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"lvstui/fixes"
 	"lvstui/probes"
 	"lvstui/ui/kit"
 	"lvstui/ui/screens"
@@ -32,13 +31,20 @@ func (m *root) asked(msg tea.Msg) tea.Cmd {
 		return m.simulate(msg)
 	case screens.ApplyMsg:
 		return m.apply(msg)
+	case screens.ConfirmMsg:
+		return m.keep(msg.ID)
 	case screens.UndoMsg:
-		return m.undo()
+		return m.undo(msg.ID)
+	case screens.RearmMsg:
+		return m.after(msg.After, screens.ArmedMsg{})
 	case progressMsg:
 		return tea.Batch(m.handOn(msg.step), msg.next)
-	case screens.AppliedMsg, screens.UndoneMsg:
-		m.unpause() // the operator wants to see what it did
-		return tea.Batch(m.handOn(msg), m.lookAgain())
+	case screens.AppliedMsg:
+		return m.changed(msg, msg.Change)
+	case screens.UndoneMsg:
+		return m.changed(msg, msg.Change)
+	case screens.KeptMsg:
+		return m.changed(msg, msg.Change)
 	default:
 		return m.handOn(msg)
 	}
@@ -150,60 +156,4 @@ func findingKeys(r probes.Report) map[string]bool {
 		out[f.Key()] = true
 	}
 	return out
-}
-
-// progressMsg is a step of a change under way; next waits for the one after it.
-type progressMsg struct {
-	step screens.StepMsg
-	next tea.Cmd
-}
-
-// apply makes a change. Its steps come through a channel, one message each, and its end as the last.
-func (m *root) apply(msg screens.ApplyMsg) tea.Cmd {
-	host, ctx := m.hosts[m.cur].host, m.ctx
-	// Room for begin and end of every step and for the result: the change never waits for the screen.
-	news := make(chan tea.Msg, 2*len(msg.Plan.Steps)+8)
-	var wait tea.Cmd
-	wait = func() tea.Msg {
-		switch got := (<-news).(type) {
-		case screens.StepMsg:
-			return progressMsg{got, wait}
-		default:
-			return got
-		}
-	}
-	work := func() tea.Msg {
-		progress := func(step int, done bool, err error) {
-			select {
-			case news <- screens.StepMsg{Step: step, Done: done, Err: err}:
-			default: // more progress than steps: the screen can do without
-			}
-		}
-		change, err := host.Apply(ctx, msg.Plan, msg.Seen, fixes.Terms{}, progress)
-		news <- screens.AppliedMsg{Result: resultWords(change), Err: err}
-		return nil
-	}
-	return tea.Batch(work, wait)
-}
-
-func (m *root) undo() tea.Cmd {
-	host, ctx := m.hosts[m.cur].host, m.ctx
-	return func() tea.Msg {
-		change, err := host.Undo(ctx)
-		return screens.UndoneMsg{Result: resultWords(change), Err: err}
-	}
-}
-
-func resultWords(c fixes.Change) string {
-	switch {
-	case c.Error != "":
-		return string(c.State) + ": " + c.Error
-	case c.State == fixes.Undone:
-		return "taken back and verified"
-	case c.State == fixes.Applied:
-		return "applied and verified"
-	case c.State == fixes.Waiting:
-		return "applied and verified, and taken back unless it is confirmed"
-	}
-	return string(c.State)
 }

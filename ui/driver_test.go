@@ -25,6 +25,7 @@ type plainHost struct {
 	changes []fixes.Change
 	applied []fixes.Plan
 	seen    *lvs.Snapshot
+	terms   fixes.Terms
 	refuse  error // of Apply
 }
 
@@ -37,7 +38,7 @@ func (h *plainHost) Look(context.Context) (Facts, error) {
 	return f, h.err
 }
 
-func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, _ fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
+func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
 	h.applied, h.seen = append(h.applied, p), seen
 	for i := range p.Steps {
 		progress(i, false, nil)
@@ -48,6 +49,9 @@ func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, _
 		progress(i, true, nil)
 	}
 	c := fixes.Change{ID: "1", Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: sample.At, State: fixes.Applied, Commands: p.Commands()}
+	if h.terms = terms; terms.ConfirmWithin > 0 {
+		c.State, c.Deadline = fixes.Waiting, sample.At.Add(terms.ConfirmWithin)
+	}
 	h.changes = append(h.changes, c)
 	return c, nil
 }
@@ -62,13 +66,14 @@ func (h *plainHost) Confirm(_ context.Context, id string) (fixes.Change, error) 
 	return fixes.Change{}, errors.New("no change waits")
 }
 
-func (h *plainHost) Undo(context.Context) (fixes.Change, error) {
-	if len(h.changes) == 0 {
-		return fixes.Change{}, errors.New("nothing to undo")
+func (h *plainHost) Undo(_ context.Context, id string) (fixes.Change, error) {
+	for i := range h.changes {
+		if c := &h.changes[i]; c.ID == id && c.Open() {
+			c.State = fixes.Undone
+			return *c, nil
+		}
 	}
-	c := &h.changes[len(h.changes)-1]
-	c.State = fixes.Undone
-	return *c, nil
+	return fixes.Change{}, errors.New("nothing to undo")
 }
 
 func (h *plainHost) Changes(context.Context) ([]fixes.Change, error) { return h.changes, nil }

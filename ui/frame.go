@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
@@ -12,11 +13,8 @@ import (
 	"lvstui/ui/theme"
 )
 
-// headHeight and footHeight are the lines that are always there.
-const (
-	headHeight = 3
-	footHeight = 2
-)
+// footHeight is the lines at the bottom that are always there.
+const footHeight = 2
 
 func (m *root) content() string {
 	if m.width <= 0 || m.height <= 0 {
@@ -27,11 +25,12 @@ func (m *root) content() string {
 		return kit.Render(m.theme, kit.Paragraph(theme.Plain, text, m.width), m.width, m.height)
 	}
 	lines := append(make([]kit.Line, 0, m.height), m.header()...)
-	body := m.body(m.height - headHeight - footHeight)
-	for len(body) < m.height-headHeight-footHeight {
+	room := m.height - len(lines) - footHeight
+	body := m.body(room)
+	for len(body) < room {
 		body = append(body, kit.Line{})
 	}
-	lines = append(lines, body[:m.height-headHeight-footHeight]...)
+	lines = append(lines, body[:room]...)
 	lines = append(lines, m.footer()...)
 	return kit.Render(m.theme, lines, m.width, m.height)
 }
@@ -54,7 +53,29 @@ func (m *root) header() []kit.Line {
 	if m.paused {
 		verdict = kit.Between(verdict, kit.L(kit.S(theme.Warn, "‖ "+pauseWords(m.newFlows())+" ")), m.width)
 	}
-	return []kit.Line{kit.Between(left, right, m.width), verdict, m.tabLine()}
+	out := []kit.Line{kit.Between(left, right, m.width), verdict, m.tabLine()}
+	if c, ok := m.waiting(); ok && !m.deciding() {
+		out = append(out, m.waitLine(c))
+	}
+	return out
+}
+
+// waitLine says on every screen that a change waits, how long, and which keys decide.
+func (m *root) waitLine(c fixes.Change) kit.Line {
+	left := kit.L(kit.T(" "), kit.S(theme.Warn, "! "+screens.LeftWords(c, m.clock)+": "+c.Title))
+	right := kit.L(kit.S(theme.Accent, "c"), kit.T(" keep  "), kit.S(theme.Accent, "z"), kit.T(" take back "))
+	return kit.Between(left, right, m.width)
+}
+
+// deciding says that a box is open that has the countdown itself.
+func (m *root) deciding() bool {
+	for _, s := range m.overlays {
+		switch s.(type) {
+		case *screens.Fix, *screens.Keep:
+			return true
+		}
+	}
+	return false
 }
 
 func pauseWords(n int) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvstui/fixes"
 	"lvstui/ui/internal/sample"
 )
 
@@ -35,6 +36,11 @@ var goldenCases = []struct {
 		[][]string{{"1"}, {"1", "down"}, {"1", "down", "enter"}, {"1", "f"}, {"2"}, {"2", "G", "enter"}, {"2", "G", "enter", "enter"}, {"2", "/", "=st"}, {"esc", "s", "s"}, {"b"}, {"b"}, {"b"}, {"3"}, {"3", "enter"}, {"4"}, {"h"}, {"?"}}},
 	{"broken-rs1", func() *plainHost { return &plainHost{name: "rs1", facts: sample.BrokenRealServer()} },
 		[][]string{{"1"}, {"1", "e"}, {"1", "f"}, {"1", "f", "d"}, {"1", "f", "PASS", "a"}, {"5"}, {"6"}, {"z"}, {"2"}, {"2", "enter"}, {"3"}, {"4"}}},
+	{"waiting", func() *plainHost {
+		return &plainHost{name: "rs1", facts: sample.CuredRealServer(), changes: []fixes.Change{{ID: "1", Host: "rs1", Title: "keep this host silent about the VIP",
+			AppliedAt: sample.At, State: fixes.Waiting, Deadline: sample.At.Add(42 * minute / 60), Commands: []string{"sysctl -w net.ipv4.conf.all.arp_ignore=1"},
+			UndoCommands: []string{"sysctl -w net.ipv4.conf.all.arp_ignore=0"}}}}
+	}, [][]string{{"1"}, {"c"}, {"6"}, {"6", "enter"}, {"6", "z"}}},
 	{"bare-director", func() *plainHost { return &plainHost{name: "lb1", facts: sample.BareDirector()} },
 		[][]string{{"5"}, {"enter"}, {"enter"}, {"=172.16.0.8/24", "enter"}, {"=80", "enter"}, {"enter"}, {"space", "down", "space", "enter"}, {"enter"}}},
 	{"bare-real-server", func() *plainHost { return &plainHost{name: "web1", facts: sample.BareRealServer()} },

@@ -17,6 +17,7 @@ func (m *root) switchTo(host int) tea.Cmd {
 	m.unpause()
 	m.cur = host
 	m.gen++
+	m.clock = m.now()
 	m.spread()
 	return m.look()
 }

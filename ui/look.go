@@ -97,7 +97,7 @@ func (m *root) looked(msg lookedMsg) tea.Cmd {
 	if msg.host != m.cur {
 		return nil
 	}
-	return tea.Batch(m.after(max(m.o.Refresh, restFactor*msg.took), tickMsg{m.gen}), m.lookElsewhere())
+	return tea.Batch(m.after(max(m.o.Refresh, restFactor*msg.took), tickMsg{m.gen}), m.lookElsewhere(), m.tickClock())
 }
 
 // show keeps what was found, and gives it to the screens or holds it while they are frozen.

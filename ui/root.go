@@ -45,6 +45,10 @@ type root struct {
 	after func(time.Duration, tea.Msg) tea.Cmd
 	now   func() time.Time
 
+	// clock is the time by which a countdown is drawn; ticking says that its next second is under way.
+	clock   time.Time
+	ticking bool
+
 	say    string // sentence in the footer
 	saySeq int
 }
@@ -101,6 +105,8 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if msg.gen == m.gen {
 			return m, m.look()
 		}
+	case clockMsg:
+		return m, m.tock()
 	case forgetMsg:
 		if msg.seq == m.saySeq {
 			m.say = ""
@@ -191,6 +197,7 @@ func (m *root) globalActions() []keys.Action {
 		keys.PrevTab.Quietly(func() tea.Cmd { return m.goTo((m.tab + len(m.tabs) - 1) % len(m.tabs)) }).Unless(busy),
 		keys.NextHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
 		keys.PrevHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + len(m.hosts) - 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
+		keys.Keep.Quietly(m.openKeep).Unless(first(busy, m.whyNoKeep())),
 		keys.Undo.Quietly(m.openUndo).Unless(first(busy, m.whyNoUndo())),
 		keys.QuitNow.Quietly(func() tea.Cmd { return tea.Quit }),
 	}

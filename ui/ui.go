@@ -38,8 +38,8 @@ type Host interface {
 	Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms, progress func(step int, done bool, err error)) (fixes.Change, error)
 	// Confirm keeps the change that is Waiting, the one with that id.
 	Confirm(ctx context.Context, id string) (fixes.Change, error)
-	// Undo takes back the last change of this host that is in force.
-	Undo(ctx context.Context) (fixes.Change, error)
+	// Undo takes back the change with that id.
+	Undo(ctx context.Context, id string) (fixes.Change, error)
 	// Changes is the journal of this host.
 	Changes(ctx context.Context) ([]fixes.Change, error)
 }
@@ -55,6 +55,8 @@ type Options struct {
 	Light    bool // the terminal has a light background
 	// Sync brackets each frame so that the terminal shows it at once. See SynchronizedOutput.
 	Sync bool
+	// ConfirmWithin is how long a change waits to be kept before it is taken back; 0 keeps it at once.
+	ConfirmWithin time.Duration
 	// Refresh is the time between two looks, 1 s when 0.
 	Refresh time.Duration
 	// Width and Height are the terminal's size where it cannot be asked, on a serial line; 0 asks.

@@ -153,14 +153,14 @@ func TestFixAppliesWhatWasShown(t *testing.T) {
 	if len(hosts[1].applied) != 0 {
 		t.Fatal("a key typed before the box opened applied the change")
 	}
-	d.shows("has just opened")
+	d.shows("has just come up")
 	d.pass()
 	before := hosts[1].looks
 	d.press("a")
 	if len(hosts[1].applied) != 1 || len(hosts[1].applied[0].Steps) != 2 || hosts[1].seen == nil {
 		t.Fatalf("applied %v on %v", hosts[1].applied, hosts[1].seen)
 	}
-	d.shows("✓  sysctl -w net.ipv4.conf.all.arp_ignore=1", "✓ done: applied and verified")
+	d.shows("✓  sysctl -w net.ipv4.conf.all.arp_ignore=1", "✓ done: applied, verified and kept")
 	if hosts[1].looks == before {
 		t.Error("no fresh look after the change")
 	}

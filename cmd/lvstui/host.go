@@ -189,10 +189,10 @@ func (h *liveHost) Confirm(ctx context.Context, id string) (c fixes.Change, err 
 	return c, err
 }
 
-// Undo takes back the last change of the host.
-func (h *liveHost) Undo(ctx context.Context) (c fixes.Change, err error) {
+// Undo takes back a change of the host.
+func (h *liveHost) Undo(ctx context.Context, id string) (c fixes.Change, err error) {
 	doErr := h.do(func() error {
-		c, err = h.applier().Undo(ctx, "")
+		c, err = h.applier().Undo(ctx, id)
 		return nil
 	})
 	if doErr != nil {

@@ -51,7 +51,9 @@ func (t *together) Confirm(context.Context, string) (fixes.Change, error) {
 	return fixes.Change{}, errElsewhere
 }
 
-func (t *together) Undo(context.Context) (fixes.Change, error) { return fixes.Change{}, errElsewhere }
+func (t *together) Undo(context.Context, string) (fixes.Change, error) {
+	return fixes.Change{}, errElsewhere
+}
 
 func (t *together) Changes(context.Context) ([]fixes.Change, error) { return nil, nil }
 
@@ -75,7 +77,9 @@ func (f *fileHost) Confirm(context.Context, string) (fixes.Change, error) {
 	return fixes.Change{}, errFile
 }
 
-func (f *fileHost) Undo(context.Context) (fixes.Change, error) { return fixes.Change{}, errFile }
+func (f *fileHost) Undo(context.Context, string) (fixes.Change, error) {
+	return fixes.Change{}, errFile
+}
 
 func (f *fileHost) Changes(context.Context) ([]fixes.Change, error) { return nil, nil }
 

@@ -72,7 +72,7 @@ func TestFixAndUndoOnATerminal(t *testing.T) {
 	x.see(long, "sysctl -w net.ipv4.conf.all.arp_ignore=1")
 	time.Sleep(time.Second) // keys typed before the box can be read don't count
 	x.press("a")
-	x.see(long, "applied and verified")
+	x.see(long, "applied, verified and kept")
 	x.leave(func(screen string) bool { return !strings.Contains(screen, "answers ARP") })
 
 	x.open("z", "arp_ignore=0")

@@ -23,7 +23,7 @@ var (
 	NextHost = Binding{[]string{"]"}, "]", "next host", "look at the next host"}
 	PrevHost = Binding{[]string{"["}, "[", "previous host", "look at the previous host"}
 	Pause    = Binding{[]string{"p"}, "p", "pause", "freeze the screen, or let it go on; what came meanwhile is counted"}
-	Undo     = Binding{[]string{"z"}, "z", "undo", "take back the last change of this host, after a question"}
+	Undo     = Binding{[]string{"z"}, "z", "undo", "take back a change: the selected one on Changes, else the last one of this host, after a question"}
 	Help     = Binding{[]string{"?"}, "?", "help", "show all keys that are valid here"}
 	Quit     = Binding{[]string{"q"}, "q", "quit", "leave lvstui; what is open on top is left first"}
 	QuitNow  = Binding{[]string{"ctrl+c"}, "ctrl+c", "quit now", "leave lvstui at once"}
@@ -37,23 +37,25 @@ var (
 	Group = Binding{[]string{"b"}, "b", "group", "count the flows by client, real server or stage, one after the other; enter lists those of one"}
 	Mark  = Binding{[]string{"m"}, "m", "compare", "mark a flow; on another one: show both side by side, and where they part"}
 
-	Apply  = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
-	Dry    = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
-	Plan   = Binding{[]string{"f"}, "f", "plan", "show what would be done here, in the box that can do it"}
-	Forget = Binding{[]string{"x"}, "x", "forget", "forget the answers given so far; nothing on the host changes"}
-	Yes    = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
-	No     = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
+	Apply    = Binding{[]string{"a"}, "a", "apply", "make the change, step by step, and look again"}
+	Dry      = Binding{[]string{"d"}, "d", "dry run", "work out what the change would do, without doing it"}
+	Plan     = Binding{[]string{"f"}, "f", "plan", "show what would be done here, in the box that can do it"}
+	Forget   = Binding{[]string{"x"}, "x", "forget", "forget the answers given so far; nothing on the host changes"}
+	Keep     = Binding{[]string{"c"}, "c", "keep", "keep the change that waits for it; in the box it is kept, elsewhere the box opens"}
+	NextBoot = Binding{[]string{"b"}, "b", "next boot", "write it for the next boot too, or not, which is the usual"}
+	Yes      = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
+	No       = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
 )
 
 // Table is every key there is, by place.
 func Table() []Section {
 	return []Section{
-		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Undo, Help, Quit, QuitNow}},
+		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Keep, Undo, Help, Quit, QuitNow}},
 		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
 		{"Path", []Binding{Fix, Explain, Copy}},
 		{"Flows", []Binding{Filter, Sort, Group, Mark, Explain, Copy}},
 		{"Setup", []Binding{Plan, Copy, Forget}},
-		{"Fix", []Binding{Apply, Dry, Copy, Leave}},
+		{"Fix", []Binding{Apply, Dry, NextBoot, Keep, Copy, Leave}},
 		{"Question", []Binding{Yes, No}},
 	}
 }

@@ -66,13 +66,25 @@ func (s *Changes) Actions() []keys.Action {
 	if len(s.list) == 0 {
 		none = "lvstui has changed nothing on this host"
 	}
+	undo := keys.Undo.Do(func() tea.Cmd { return send(OpenMsg{NewUndo(s.list[s.cur.at])}) }).Unless(first(none, s.whyNoUndo()))
 	return append([]keys.Action{
 		keys.Enter.Do(func() tea.Cmd {
 			c := s.list[s.cur.at]
 			return send(OpenMsg{NewReader(c.Title, func(w int) []kit.Line { return changeLines(c, w) })})
-		}).Unless(none),
+		}).Unless(none), undo,
 		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{plainText(changeLines(s.list[s.cur.at], 100)), "change"}) }).Unless(none),
 	}, s.cur.actions(nil)...)
+}
+
+// whyNoUndo is why the selected change can not be taken back.
+func (s *Changes) whyNoUndo() string {
+	switch {
+	case s.facts.ReadOnly:
+		return "read-only: " + s.facts.ReadOnlyWhy
+	case s.cur.at < len(s.list) && !s.list[s.cur.at].Open():
+		return "this change is not in force: it is " + string(s.list[s.cur.at].State)
+	}
+	return ""
 }
 
 // View draws the list.
@@ -89,7 +101,11 @@ func (s *Changes) View(width, height int) []kit.Line {
 		c := s.list[i]
 		role := changeRole(c.State)
 		l := kit.L(kit.T("  "+kit.Pad(c.AppliedAt.UTC().Format("2006-01-02 15:04:05"), 21)), mark(role),
-			kit.S(role, kit.Pad(" "+string(c.State), 13)), kit.T(c.Title))
+			kit.S(role, kit.Pad(" "+string(c.State), 13)))
+		if c.State == fixes.Waiting {
+			l.Spans = append(l.Spans, kit.S(theme.Warn, "until "+c.Deadline.UTC().Format("15:04:05")+" unless kept: "))
+		}
+		l.Spans = append(l.Spans, kit.T(c.Title))
 		if i == s.cur.at {
 			l = chosen(l)
 		}
@@ -114,6 +130,9 @@ func changeLines(c fixes.Change, width int) []kit.Line {
 	out := []kit.Line{kit.Text(changeRole(c.State), string(c.State))}
 	out = append(out, kit.Paragraph(theme.Dim, strings.Join(notEmpty("on "+c.Host, c.NetNS,
 		c.AppliedAt.UTC().Format("2006-01-02 15:04:05 UTC"), "for "+c.PlanID), ", "), width)...)
+	if c.State == fixes.Waiting {
+		out = append(out, kit.Paragraph(theme.Warn, "taken back at "+c.Deadline.UTC().Format("15:04:05 UTC")+" unless it is kept: c, or lvstui confirm", width)...)
+	}
 	if c.Error != "" {
 		out = append(out, kit.Paragraph(theme.Bad, c.Error, width)...)
 	}

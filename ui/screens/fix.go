@@ -1,17 +1,15 @@
 package screens
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 
 	"lvstui/fixes"
+	"lvstui/fixes/nextboot"
 	"lvstui/probes"
 	"lvstui/ui/keys"
-	"lvstui/ui/kit"
-	"lvstui/ui/theme"
 )
 
 // grace is how long keys that change something do not count after a box opened: they may have been typed before it was
@@ -32,10 +30,21 @@ type Fix struct {
 	preview fixes.Preview
 	err     error // the preview could not be made
 
+	// edits are the files that would make it so after the next boot, and words what no file of ours can hold; with persist
+	// they are written once the change is kept.
+	edits   []fixes.FileEdit
+	words   []string
+	persist bool
+
 	armed   bool
 	state   fixState
 	steps   map[int]StepMsg
-	result  []kit.Line
+	change  fixes.Change // once it was made
+	applied time.Time    // when, by the screen's clock
+	clock   time.Time
+	after   *Facts // of the first look after it, and each one since
+	refusal string // why it was not kept or not taken back
+	failed  string // why it was not made
 	dry     []string
 	refused string
 	// watching says that the change is to bring a first handshake, which is followed.
@@ -46,16 +55,23 @@ type Fix struct {
 type fixState int
 
 const (
-	fixShown fixState = iota
-	fixRunning
-	fixEnded
+	fixShown   fixState = iota
+	fixRunning          // being made
+	fixFailed
+	fixWaiting // made and verified; taken back unless it is kept
+	fixKeeping // being kept
+	fixUndoing // being taken back
+	fixKept
+	fixUndone
 )
 
 // NewFix prepares the box.
 func NewFix(f probes.Finding, facts Facts) *Fix {
 	s := &Fix{finding: f, facts: facts, steps: map[int]StepMsg{}}
 	if f.Fix != nil && facts.Snapshot != nil && !f.Fix.Plan.Empty() && s.isHere() {
-		s.preview, s.err = f.Fix.Plan.Show(facts.Snapshot)
+		if s.preview, s.err = f.Fix.Plan.Show(facts.Snapshot); s.err == nil {
+			s.edits, s.words = nextboot.Edits(f.Fix.Plan, facts.Snapshot)
+		}
 	}
 	s.refused = s.whyNot()
 	return s
@@ -100,67 +116,186 @@ func (s *Fix) Title() string { return "Fix" }
 // Typing is false.
 func (s *Fix) Typing() bool { return false }
 
-// SetFacts keeps the facts that the preview was made of.
-func (s *Fix) SetFacts(Facts) {}
+// SetFacts keeps the facts that the preview was made of. After the change it shows what became of the path, and of the change.
+func (s *Fix) SetFacts(f Facts) {
+	if s.change.ID == "" || f.Host != s.facts.Host {
+		return
+	}
+	s.after = &f
+	for _, c := range f.Changes {
+		if c.ID == s.change.ID && s.state != fixKeeping && s.state != fixUndoing {
+			s.follow(c)
+		}
+	}
+}
 
-// Busy says that a change is being made.
-func (s *Fix) Busy() bool { return s.state == fixRunning }
+// follow takes what the journal says of the change.
+func (s *Fix) follow(c fixes.Change) {
+	if c.State == s.change.State && s.state != fixRunning {
+		s.change = c
+		return
+	}
+	s.change = c
+	switch c.State {
+	case fixes.Waiting:
+		s.state = fixWaiting
+	case fixes.Applied:
+		s.state = fixKept
+	case fixes.Undone:
+		s.state = fixUndone
+	default:
+		s.state, s.failed = fixFailed, string(c.State)+": "+c.Error
+	}
+}
+
+// Busy says that the host is being changed.
+func (s *Fix) Busy() bool {
+	return s.state == fixRunning || s.state == fixKeeping || s.state == fixUndoing
+}
 
 // Update follows the change.
 func (s *Fix) Update(msg tea.Msg) (Screen, tea.Cmd) {
 	switch m := msg.(type) {
 	case ArmedMsg:
 		s.armed = true
+	case ClockMsg:
+		s.clock = m.Now
 	case StepMsg:
 		s.steps[m.Step] = m
 	case SimulatedMsg:
 		s.dry = m.Lines
 		s.scroll.offset = s.scroll.total + len(m.Lines) + 2 // the result is at the end; show cuts it down
 	case AppliedMsg:
-		s.state = fixEnded
-		if m.Err != nil {
-			s.result = []kit.Line{kit.L(mark(theme.Bad), kit.S(theme.Bad, " failed: "+m.Err.Error()))}
-		} else {
-			s.result = []kit.Line{kit.L(mark(theme.OK), kit.S(theme.OK, " done: "+m.Result)),
-				kit.L(kit.S(theme.Accent, "esc"), kit.T(" goes back to the path; "), kit.S(theme.Accent, "z"), kit.T(" there takes the change back"))}
-		}
+		return s, s.made(m)
+	case KeptMsg:
+		s.ended(m.Change, m.Err)
+	case UndoneMsg:
+		s.ended(m.Change, m.Err)
 	}
 	return s, nil
 }
 
-// Actions of the box.
+// made takes the end of the change. Keys that were typed while it was made don't answer what is asked next.
+func (s *Fix) made(m AppliedMsg) tea.Cmd {
+	s.clock, s.scroll = m.Now, scroll{}
+	if m.Err != nil {
+		s.state, s.failed = fixFailed, m.Err.Error()
+		return nil
+	}
+	s.applied = m.Now
+	s.follow(m.Change)
+	if s.state != fixWaiting {
+		return nil
+	}
+	s.armed = false
+	return send(RearmMsg{grace})
+}
+
+// ended takes what became of keeping or undoing. A refusal leaves things as they were, and is said.
+func (s *Fix) ended(c fixes.Change, err error) {
+	if err != nil {
+		s.refusal = err.Error()
+		s.state = fixWaiting
+		if s.change.State == fixes.Applied {
+			s.state = fixKept
+		}
+		return
+	}
+	s.refusal = ""
+	s.follow(c)
+}
+
+// Actions of the box: before the change, and once it was made.
 func (s *Fix) Actions() []keys.Action {
-	notNow := ""
-	switch {
-	case s.refused != "":
-		notNow = s.refused
-	case s.state == fixRunning:
+	var acts []keys.Action
+	switch s.state {
+	case fixShown, fixRunning:
+		acts = s.before()
+	case fixWaiting, fixKeeping, fixUndoing:
+		acts = s.decide()
+	default:
+		acts = []keys.Action{s.copy()}
+		if s.state == fixKept {
+			acts = append(acts, s.takeBack(s.notArmed()))
+		}
+	}
+	busy := ""
+	if s.Busy() {
+		busy = "the host is being changed; wait for it"
+	}
+	acts = append(acts, keys.Leave.Do(ask(CloseMsg{})).Unless(busy))
+	return append(acts, s.scroll.actions()...)
+}
+
+func (s *Fix) notArmed() string {
+	if !s.armed {
+		return "this has just come up: read it, then press the key again"
+	}
+	return ""
+}
+
+func (s *Fix) before() []keys.Action {
+	notNow := first(s.refused, s.notArmed())
+	if s.state == fixRunning {
 		notNow = "the change is being made"
-	case s.state == fixEnded:
-		notNow = "it was done already"
-	case !s.armed:
-		notNow = "the box has just opened: read it, then press a again"
 	}
 	cannotDry := ""
 	if s.refused != "" && !s.facts.ReadOnly {
 		cannotDry = s.refused
 	}
-	busy := ""
-	if s.state == fixRunning {
-		busy = "the change is being made; wait for it"
+	noBoot := s.refused
+	if noBoot == "" && len(s.edits) == 0 {
+		noBoot = "there is no file that lvstui could write: see what is said about the next boot"
 	}
-	acts := []keys.Action{
+	return []keys.Action{
 		keys.Apply.Do(func() tea.Cmd {
 			s.state = fixRunning
-			return send(ApplyMsg{s.finding.Fix.Plan, s.facts.Snapshot})
+			m := ApplyMsg{Plan: s.finding.Fix.Plan, Seen: s.facts.Snapshot}
+			if s.persist {
+				m.Files = s.edits
+			}
+			return send(m)
 		}).Unless(notNow),
 		keys.Dry.Do(func() tea.Cmd {
 			return send(SimulateMsg{s.finding.Fix.Plan, s.facts})
 		}).Unless(cannotDry),
-		keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{s.commands(), "commands"}) }),
-		keys.Leave.Do(ask(CloseMsg{})).Unless(busy),
+		keys.NextBoot.Do(func() tea.Cmd { s.persist = !s.persist; return nil }).Unless(noBoot),
+		s.copy(),
 	}
-	return append(acts, s.scroll.actions()...)
+}
+
+// decide are the keys while the change waits.
+func (s *Fix) decide() []keys.Action {
+	notNow := s.notArmed()
+	if s.Busy() {
+		notNow = "the host is being changed; wait for it"
+	}
+	return []keys.Action{
+		keys.Keep.Do(func() tea.Cmd {
+			s.state = fixKeeping
+			return send(ConfirmMsg{s.change.ID})
+		}).Unless(notNow),
+		s.takeBack(notNow), s.copy(),
+	}
+}
+
+func (s *Fix) takeBack(notNow string) keys.Action {
+	a := keys.Undo.Do(func() tea.Cmd {
+		s.state = fixUndoing
+		return send(UndoMsg{s.change.ID})
+	}).Unless(notNow)
+	a.Short = "take back"
+	return a
+}
+
+// copy gives the commands, or once a host was set up what the others need.
+func (s *Fix) copy() keys.Action {
+	if s.watching && s.change.ID != "" {
+		return keys.Copy.Do(func() tea.Cmd {
+			return send(CopyMsg{cleanLines(strings.Join(s.preview.Elsewhere, "\n")), "what the others need"})
+		})
+	}
+	return keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{s.commands(), "commands"}) })
 }
 
 // SimulateMsg asks the root what a plan would do; it answers with SimulatedMsg.
@@ -177,119 +312,4 @@ func (s *Fix) commands() string {
 		return ""
 	}
 	return cleanLines(strings.Join(s.finding.Fix.Commands, "\n"))
-}
-
-// View draws the box.
-func (s *Fix) View(width, height int) []kit.Line {
-	w := min(width, 110)
-	status := append([]kit.Line{{}}, s.status(w-4)...)
-	inside := s.show(s.lines(w-4), max(1, height-2-len(status)))
-	return kit.Box("Fix: "+s.finding.Title, append(inside, status...), w)
-}
-
-func (s *Fix) lines(width int) []kit.Line {
-	var out []kit.Line
-	if len(s.preview.Lines) > 0 {
-		out = s.previewLines(width)
-	} else if s.finding.Fix != nil {
-		out = cureLines(s.finding, s.facts, width)
-	}
-	for _, e := range s.elsewhere() {
-		out = append(out, kit.Item(kit.S(theme.Title, "elsewhere  "), theme.Plain, e, width)...)
-	}
-	if len(s.dry) > 0 {
-		out = append(out, kit.Line{}, kit.Text(theme.Title, "Dry run: nothing was changed"))
-		for _, l := range s.dry {
-			out = append(out, kit.Item(kit.S(theme.Dim, "· "), theme.Plain, l, width)...)
-		}
-	}
-	return out
-}
-
-// status says how things stand. It is always in view, below what scrolls.
-func (s *Fix) status(width int) []kit.Line {
-	var out []kit.Line
-	switch {
-	case len(s.result) > 0:
-		for _, l := range s.result {
-			out = append(out, kit.Paragraph(lastRole(l), l.Plain(), width)...)
-		}
-	case s.refused != "":
-		out = append(out, kit.Item(kit.S(theme.Warn, "a is disabled: "), theme.Plain, s.refused, width)...)
-	case s.state == fixRunning:
-		out = append(out, kit.Text(theme.Warn, "The change is being made and then verified …"))
-	default:
-		out = append(out, kit.L(kit.T("Nothing has been changed yet. "), kit.S(theme.Accent, "a"), kit.T(" applies it, "),
-			kit.S(theme.Accent, "esc"), kit.T(" leaves everything as it is.")))
-	}
-	return out
-}
-
-func lastRole(l kit.Line) theme.Role {
-	if len(l.Spans) == 0 {
-		return theme.Plain
-	}
-	return l.Spans[len(l.Spans)-1].Role
-}
-
-func (s *Fix) elsewhere() []string {
-	if len(s.preview.Lines) > 0 {
-		return s.preview.Elsewhere
-	}
-	if s.finding.Fix == nil {
-		return nil
-	}
-	var out []string
-	for _, e := range s.finding.Fix.Plan.Elsewhere {
-		if !strings.Contains(s.finding.Fix.Words, e) { // the words are shown above
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-func (s *Fix) previewLines(width int) []kit.Line {
-	out := []kit.Line{kit.L(kit.S(theme.Dim, "on "+s.preview.Host))}
-	for i, l := range s.preview.Lines {
-		number := s.stepMark(i)
-		out = append(out, kit.Item(number, theme.Title, l.Command, width)...)
-		detail := strings.Join(notEmpty(l.Does, l.Was), "; ")
-		out = append(out, kit.Indent(3, kit.Paragraph(theme.Dim, detail, width-3))...)
-		if len(l.Undo) > 0 {
-			out = append(out, kit.Indent(3, kit.Item(kit.S(theme.Dim, "undo: "), theme.Dim, strings.Join(l.Undo, "; "), width-3))...)
-		}
-	}
-	out = append(out, kit.Line{})
-	if len(s.preview.Risks) == 0 {
-		out = append(out, kit.Item(kit.S(theme.Title, "risk       "), theme.Plain, "none found for your session"+s.session(), width)...)
-	}
-	for _, r := range s.preview.Risks {
-		out = append(out, kit.Item(kit.S(theme.Warn, "! risk     "), theme.Warn, r, width)...)
-	}
-	for _, n := range s.preview.NextBoot {
-		out = append(out, kit.Item(kit.S(theme.Title, "next boot  "), theme.Plain, n, width)...)
-	}
-	return out
-}
-
-// session says by which way the operator came, because that is what must not be cut.
-func (s *Fix) session() string {
-	if o := s.facts.Snapshot.Operator; o != nil {
-		return " (you come in to " + strings.TrimSuffix(o.Server.Addr().String()+" on "+o.Interface, " on ") + ")"
-	}
-	return ""
-}
-
-// stepMark is the number of a step, or how it went.
-func (s *Fix) stepMark(i int) kit.Span {
-	st, begun := s.steps[i]
-	switch {
-	case begun && st.Err != nil:
-		return kit.S(theme.Bad, "✗  ")
-	case begun && st.Done:
-		return kit.S(theme.OK, "✓  ")
-	case begun:
-		return kit.S(theme.Warn, "…  ")
-	}
-	return kit.S(theme.Dim, kit.Pad(fmt.Sprint(i+1), 3))
 }

@@ -12,7 +12,7 @@ import (
 	"lvstui/ui/theme"
 )
 
-// Undo asks whether the last change shall be taken back, and shows how it went.
+// Undo asks whether a change shall be taken back, and shows how it went.
 type Undo struct {
 	change fixes.Change
 	armed  bool
@@ -46,7 +46,10 @@ func (s *Undo) Update(msg tea.Msg) (Screen, tea.Cmd) {
 		s.armed = true
 	case UndoneMsg:
 		s.busy, s.ended = false, true
-		s.result = kit.L(mark(theme.OK), kit.S(theme.OK, " "+m.Result))
+		s.result = kit.L(mark(theme.OK), kit.S(theme.OK, " taken back and verified"))
+		if m.Change.State != fixes.Undone {
+			s.result = kit.L(mark(theme.Warn), kit.S(theme.Warn, " "+string(m.Change.State)+": "+m.Change.Error))
+		}
 		if m.Err != nil {
 			s.result = kit.L(mark(theme.Bad), kit.S(theme.Bad, " failed: "+m.Err.Error()))
 		}
@@ -68,7 +71,7 @@ func (s *Undo) Actions() []keys.Action {
 		notNow = "the question has just opened: read it, then press y again"
 	}
 	return []keys.Action{
-		keys.Yes.Do(func() tea.Cmd { s.busy = true; return send(UndoMsg{}) }).Unless(notNow),
+		keys.Yes.Do(func() tea.Cmd { s.busy = true; return send(UndoMsg{s.change.ID}) }).Unless(notNow),
 		keys.No.Do(ask(CloseMsg{})).Unless(busy),
 	}
 }
@@ -92,5 +95,5 @@ func (s *Undo) View(width, height int) []kit.Line {
 	if len(lines) > height-2 {
 		lines = lines[:max(0, height-2)]
 	}
-	return kit.Box("Undo the last change?", lines, w)
+	return kit.Box("Take this change back?", lines, w)
 }

@@ -92,11 +92,16 @@ type (
 	SwitchHostMsg struct{ Index int }
 	// ApplyMsg makes a change, judged on the snapshot Seen.
 	ApplyMsg struct {
-		Plan fixes.Plan
-		Seen *lvs.Snapshot
+		Plan  fixes.Plan
+		Seen  *lvs.Snapshot
+		Files []fixes.FileEdit // written for the next boot, once the change is kept
 	}
-	// UndoMsg takes back the last change.
-	UndoMsg struct{}
+	// ConfirmMsg keeps the change that waits for it.
+	ConfirmMsg struct{ ID string }
+	// UndoMsg takes back a change.
+	UndoMsg struct{ ID string }
+	// RearmMsg asks for ArmedMsg after a time: something new is to be read before keys count.
+	RearmMsg struct{ After time.Duration }
 )
 
 // What the root tells the screen that asked for a change.
@@ -107,15 +112,23 @@ type (
 		Done bool
 		Err  error
 	}
-	// AppliedMsg ends ApplyMsg, UndoneMsg ends UndoMsg.
+	// AppliedMsg ends ApplyMsg, UndoneMsg ends UndoMsg. Now is when, by the clock of ClockMsg.
 	AppliedMsg struct {
-		Result string
+		Change fixes.Change
+		Now    time.Time
 		Err    error
 	}
 	UndoneMsg struct {
-		Result string
+		Change fixes.Change
 		Err    error
 	}
+	// KeptMsg ends ConfirmMsg.
+	KeptMsg struct {
+		Change fixes.Change
+		Err    error
+	}
+	// ClockMsg comes once a second while a change waits to be kept.
+	ClockMsg struct{ Now time.Time }
 )
 
 func ask(m tea.Msg) func() tea.Cmd { return func() tea.Cmd { return send(m) } }

@@ -22,6 +22,7 @@ import (
 type host struct {
 	name    string
 	facts   func() ui.Facts
+	after   func() ui.Facts // while a change is in force; may be nil
 	err     error
 	looks   int
 	changes []fixes.Change
@@ -34,6 +35,15 @@ func (h *host) Look(context.Context) (ui.Facts, error) {
 		return ui.Facts{}, h.err
 	}
 	f := h.facts()
+	for i := range h.changes {
+		if c := &h.changes[i]; c.State == fixes.Waiting && time.Now().After(c.Deadline) {
+			c.State = fixes.Undone
+		}
+		if h.changes[i].Open() && h.after != nil {
+			f = h.after()
+			f.Host = h.name
+		}
+	}
 	h.looks++
 	f.At = f.At.Add(time.Duration(h.looks) * time.Second)
 	if f.Snapshot.IPVS != nil && len(f.Snapshot.IPVS.Services) > 0 {
@@ -43,13 +53,16 @@ func (h *host) Look(context.Context) (ui.Facts, error) {
 	return f, nil
 }
 
-func (h *host) Apply(_ context.Context, p fixes.Plan, _ *lvs.Snapshot, _ fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
+func (h *host) Apply(_ context.Context, p fixes.Plan, _ *lvs.Snapshot, terms fixes.Terms, progress func(int, bool, error)) (fixes.Change, error) {
 	for i := range p.Steps {
 		progress(i, false, nil)
 		time.Sleep(500 * time.Millisecond)
 		progress(i, true, nil)
 	}
 	c := fixes.Change{ID: fmt.Sprint(len(h.changes) + 1), Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: time.Now(), State: fixes.Applied, Commands: p.Commands()}
+	if terms.ConfirmWithin > 0 {
+		c.State, c.Deadline = fixes.Waiting, time.Now().Add(terms.ConfirmWithin)
+	}
 	h.changes = append(h.changes, c)
 	return c, nil
 }
@@ -64,9 +77,9 @@ func (h *host) Confirm(_ context.Context, id string) (fixes.Change, error) {
 	return fixes.Change{}, errors.New("no change waits")
 }
 
-func (h *host) Undo(context.Context) (fixes.Change, error) {
-	for i := len(h.changes) - 1; i >= 0; i-- {
-		if h.changes[i].Open() {
+func (h *host) Undo(_ context.Context, id string) (fixes.Change, error) {
+	for i := range h.changes {
+		if h.changes[i].ID == id && h.changes[i].Open() {
 			h.changes[i].State = fixes.Undone
 			return h.changes[i], nil
 		}
@@ -79,10 +92,10 @@ func (h *host) Changes(context.Context) ([]fixes.Change, error) { return h.chang
 func main() {
 	ascii, light := flag.Bool("ascii", false, "ASCII only"), flag.Bool("light", false, "light background")
 	flag.Parse()
-	o := ui.Options{ASCII: *ascii, Light: *light, NoColor: ui.NoColor(os.Getenv), Sync: ui.SynchronizedOutput(os.Getenv),
+	o := ui.Options{ConfirmWithin: 20 * time.Second, ASCII: *ascii, Light: *light, NoColor: ui.NoColor(os.Getenv), Sync: ui.SynchronizedOutput(os.Getenv),
 		WhatIf:  func(f ui.Facts, _ *lvs.Snapshot) probes.Report { return sample.HealthyDirector().Report },
 		Explain: func(id string, _ int) string { return "WHAT BREAKS\nAn explanation of " + id + "." },
-		Hosts: []ui.Host{&host{name: "director", facts: sample.BrokenDirector}, &host{name: "rs1", facts: sample.BrokenRealServer},
+		Hosts: []ui.Host{&host{name: "director", facts: sample.BrokenDirector}, &host{name: "rs1", facts: sample.BrokenRealServer, after: sample.CuredRealServer},
 			&host{name: "router", facts: sample.BrokenRouter}, &host{name: "healthy", facts: sample.HealthyDirector},
 			&host{name: "lb1", facts: sample.BareDirector}, &host{name: "web1", facts: sample.BareRealServer}, &host{name: "gap", facts: sample.Gap}, &host{name: "empty", facts: sample.Empty},
 			&host{name: "error", err: errors.New("netns /run/netns/rs2: no such file; see it with: ip netns list")}}}

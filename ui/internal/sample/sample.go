@@ -214,6 +214,16 @@ func BrokenRealServer() screens.Facts {
 	return f
 }
 
+// CuredRealServer is rs1 once it is silent about the VIP: the router still drops its answers.
+func CuredRealServer() screens.Facts {
+	f := BrokenRealServer()
+	f.Snapshot.Sysctls[lvs.ConfPath("all", "arp_ignore")], f.Snapshot.Sysctls[lvs.ConfPath("all", "arp_announce")] = "1", "2"
+	f.Report.Findings = []probes.Finding{routerSuspect(probes.Strong)}
+	f.Report.Summary = "the router drops replies that come from the VIP"
+	f.Report.Path[1].Status, f.Report.Path[1].Note = lvs.StageOK, "not answered here"
+	return f
+}
+
 // BrokenRouter is the router of the same cluster: here it is certain.
 func BrokenRouter() screens.Facts {
 	s := snapshot("router")
