@@ -14,6 +14,34 @@ type ARPSighting struct {
 	Asked    []ARPHost  `json:"asked"`    // senders of requests for the address
 	Answered []ARPHost  `json:"answered"` // senders of replies and gratuitous ARP that give the address as theirs
 	Claimed  []ARPHost  `json:"claimed"`  // senders of requests for something else with the address as their own: poisons caches
+	// Changes is how the answers followed each other: the first station that gave the address as its own, and each time it was another
+	// one than before. Of more than the latest 32 the oldest are gone.
+	Changes []ARPChange `json:"changes,omitempty"`
+}
+
+// ARPChange says that from a time on the address was answered for by another station.
+type ARPChange struct {
+	Time time.Time `json:"time"`
+	MAC  MAC       `json:"mac"`
+}
+
+// ARPReturn is how soon a station that was superseded has to answer again for both to be taken to answer in turn. A VIP that moves
+// to another director and, later, back is no conflict.
+const ARPReturn = 30 * time.Second
+
+// ComesBack says that two stations answer in turn: one that had been superseded answered again within ARPReturn.
+func (s *ARPSighting) ComesBack() bool {
+	for i := 2; i < len(s.Changes); i++ {
+		if s.Changes[i].Time.Sub(s.Changes[i-1].Time) > ARPReturn {
+			continue
+		}
+		for _, earlier := range s.Changes[:i-1] {
+			if earlier.MAC == s.Changes[i].MAC {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ARPHost is one station in an ARPSighting. IP is the sender address it gave.
@@ -31,6 +59,7 @@ type ARPHost struct {
 const (
 	maxARPTargets = 512
 	maxARPHosts   = 16
+	maxARPChanges = 32
 )
 
 type arpRole uint8
@@ -52,7 +81,28 @@ type arpHost struct {
 }
 
 type arpTable struct {
-	targets map[netip.Addr]*[numARPRoles][]arpHost
+	targets map[netip.Addr]*arpTarget
+}
+
+type arpTarget struct {
+	roles   [numARPRoles][]arpHost
+	changes []arpChange
+}
+
+type arpChange struct {
+	time int64
+	mac  MAC
+}
+
+// answer notes which station answered last. Packets that are a little out of order are no change back.
+func (t *arpTarget) answer(mac MAC, at int64) {
+	if n := len(t.changes); n > 0 && (t.changes[n-1].mac == mac || at < t.changes[n-1].time) {
+		return
+	}
+	if len(t.changes) == maxARPChanges {
+		t.changes = append(t.changes[:0], t.changes[1:]...)
+	}
+	t.changes = append(t.changes, arpChange{at, mac})
 }
 
 func (a *arpTable) add(p *Packet) {
@@ -89,16 +139,20 @@ func (a *arpTable) note(target netip.Addr, role arpRole, p *Packet) {
 
 func (a *arpTable) station(target netip.Addr, role arpRole, ip netip.Addr, p *Packet) {
 	if a.targets == nil {
-		a.targets = make(map[netip.Addr]*[numARPRoles][]arpHost)
+		a.targets = make(map[netip.Addr]*arpTarget)
 	}
-	roles := a.targets[target]
-	if roles == nil {
+	t := a.targets[target]
+	if t == nil {
 		if len(a.targets) >= maxARPTargets {
 			return
 		}
-		roles = new([numARPRoles][]arpHost)
-		a.targets[target] = roles
+		t = &arpTarget{}
+		a.targets[target] = t
 	}
+	if role == arpAnswered {
+		t.answer(p.ARP.SenderMAC, p.Time)
+	}
+	roles := &t.roles
 	for i := range roles[role] {
 		h := &roles[role][i]
 		if h.mac == p.ARP.SenderMAC && h.ip == ip && h.ifindex == p.Interface && h.dir == p.Dir {
@@ -114,13 +168,13 @@ func (a *arpTable) station(target netip.Addr, role arpRole, ip netip.Addr, p *Pa
 
 // answerers is the number of distinct MACs that gave the address as theirs.
 func (a *arpTable) answerers(addr netip.Addr) int {
-	roles := a.targets[addr]
-	if roles == nil {
+	t := a.targets[addr]
+	if t == nil {
 		return 0
 	}
 	n := 0
-	for i, h := range roles[arpAnswered] {
-		if !slices.ContainsFunc(roles[arpAnswered][:i], func(o arpHost) bool { return o.mac == h.mac }) {
+	for i, h := range t.roles[arpAnswered] {
+		if !slices.ContainsFunc(t.roles[arpAnswered][:i], func(o arpHost) bool { return o.mac == h.mac }) {
 			n++
 		}
 	}
@@ -131,17 +185,20 @@ func (a *arpTable) answerers(addr netip.Addr) int {
 // It is sorted by address.
 func (t *Tracker) ARP() []ARPSighting {
 	list := []ARPSighting{}
-	for addr, roles := range t.arp.targets {
+	for addr, target := range t.arp.targets {
 		if _, ok := t.vips[addr]; !ok {
 			continue
 		}
 		s := ARPSighting{Address: addr}
 		for role, to := range []*[]ARPHost{&s.Asked, &s.Answered, &s.Claimed} {
-			*to = make([]ARPHost, len(roles[role]))
-			for i, h := range roles[role] {
+			*to = make([]ARPHost, len(target.roles[role]))
+			for i, h := range target.roles[role] {
 				(*to)[i] = ARPHost{h.mac, h.ip, t.names[h.ifindex], h.dir, h.count,
 					time.Unix(0, h.first).UTC(), time.Unix(0, h.last).UTC()}
 			}
+		}
+		for _, c := range target.changes {
+			s.Changes = append(s.Changes, ARPChange{time.Unix(0, c.time).UTC(), c.mac})
 		}
 		list = append(list, s)
 	}

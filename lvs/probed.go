@@ -32,10 +32,12 @@ type ARPProbe struct {
 // ARPAnswer is one station that answered. The kernel treats the two forms of the request differently (net/ipv4/arp.c,
 // arp_process): only an ordinary one is checked against the routes, as a router's is.
 type ARPAnswer struct {
-	MAC      string `json:"mac"`                // lower case, colons: the hardware address the answer gives
-	FromMAC  string `json:"from_mac,omitempty"` // the frame's source, where it is another one
-	Ordinary int    `json:"ordinary"`           // answers to requests with an address of ours as sender
-	DAD      int    `json:"dad"`                // answers to requests with sender 0.0.0.0 (IPv4 only)
+	MAC     string `json:"mac"`                // lower case, colons: the hardware address the answer gives
+	FromMAC string `json:"from_mac,omitempty"` // the frame's source, where it is another one
+	// Station is the real server or router that has the same MAC, by the neighbour table or because it was asked as well.
+	Station  netip.Addr `json:"station,omitzero"`
+	Ordinary int        `json:"ordinary"` // answers to requests with an address of ours as sender
+	DAD      int        `json:"dad"`      // answers to requests with sender 0.0.0.0 (IPv4 only)
 }
 
 // DSRResult is what came of a SYN for the VIP that was sent to a real server's MAC.

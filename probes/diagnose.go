@@ -21,6 +21,7 @@ func Diagnose(rules []Rule, observed []Observation, opt Options) Report {
 	}
 	first := cluster.Hosts[0]
 	r.Host, r.TakenAt, r.Roles = first.Name(), first.Snapshot.TakenAt, append(r.Roles, first.Roles...)
+	r.Probed = first.Snapshot.Probed
 	r.VirtualServices = append(r.VirtualServices, virtualServices(cluster)...)
 	for _, h := range cluster.Hosts {
 		for _, g := range h.Snapshot.Gaps {

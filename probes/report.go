@@ -46,6 +46,8 @@ type Report struct {
 	Gaps            []HostGap        `json:"gaps"`
 	// Undecided is the rules that could not be judged for want of facts, and why.
 	Undecided []Undecided `json:"undecided"`
+	// Probed is what active tests on the first host found, nil unless the operator asked for one.
+	Probed *lvs.Probed `json:"probed,omitempty"`
 }
 
 // VirtualService is a service of a report's director.

@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"lvstui/lvs"
 	"lvstui/probes"
+	"lvstui/probes/active"
 	"lvstui/probes/rules"
 )
 
@@ -21,6 +24,7 @@ type checkOptions struct {
 	from       []string
 	listen     time.Duration
 	interfaces []string
+	probe      []string
 }
 
 func newCheck() *cobra.Command {
@@ -29,6 +33,9 @@ func newCheck() *cobra.Command {
 		Use:   "check",
 		Short: "Diagnose this host once",
 		Long: "check looks at this host, or at the hosts recorded in snapshot files, and says what is wrong.\n" +
+			"Looking sends nothing. --probe does, and says on standard error what it sends before it does: arp asks who has the\n" +
+			"VIP, in a way that misleads nobody, and counts the MACs that answer; dsr sends a SYN for the VIP to every real\n" +
+			"server's MAC and tells who takes it, past the table, the weights and the scheduler. Both need CAP_NET_RAW.\n" +
 			"Exit status: 0 nothing wrong, 1 warning, 2 broken, 3 could not tell or wrong usage.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +52,8 @@ func newCheck() *cobra.Command {
 	f.Var(&opt.roles, "role", "what this host is: client, router, director, real-server")
 	f.StringArrayVar(&opt.from, "from", nil, "judge this snapshot instead of this host; several are judged together, the first is the one asked about")
 	f.DurationVar(&opt.listen, "flows", 0, "listen to the handshakes for that long as well, such as 10s")
-	f.StringArrayVarP(&opt.interfaces, "interface", "i", nil, "listen on this interface only")
+	f.StringArrayVarP(&opt.interfaces, "interface", "i", nil, "listen, and send what --probe sends, on this interface only")
+	f.StringSliceVar(&opt.probe, "probe", nil, "active tests: arp (who answers for the VIP), dsr (does each real server take the VIP's connections)")
 	return cmd
 }
 
@@ -56,9 +64,21 @@ func runCheck(ctx context.Context, opt checkOptions) error {
 	if len(opt.from) > 0 && opt.listen > 0 {
 		return withHint(fmt.Errorf("--flows listens on this host, --from judges recorded ones: not both"), "lvstui flows --read FILE")
 	}
+	tests, err := active.Parse(opt.probe)
+	if err != nil {
+		return withHint(err, "lvstui check --probe arp,dsr")
+	}
+	if len(tests) > 0 && len(opt.from) > 0 {
+		return withHint(errors.New("--probe sends from this host, --from judges recorded ones: not both"), "lvstui check --probe %s", strings.Join(opt.probe, ","))
+	}
 	observed, err := observe(ctx, opt)
 	if err != nil {
 		return err
+	}
+	if len(tests) > 0 {
+		if err := probe(ctx, observed[0].Snapshot, tests, opt); err != nil {
+			return err
+		}
 	}
 	report := probes.Diagnose(rules.All(), observed, probes.Options{VIPs: opt.vips, Roles: opt.roles})
 	if opt.format == formatJSON {

@@ -26,6 +26,7 @@ func printReport(w io.Writer, r probes.Report) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
+	printProbed(w, r.Probed)
 	for _, f := range r.Findings {
 		printFinding(w, f)
 	}

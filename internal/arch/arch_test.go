@@ -29,6 +29,9 @@ var forbidden = []struct {
 	{"fixes", "fixes/apply", nil, "planning must not be able to change a host"},
 	{"probes", module, []string{"lvs", "fixes", "capture", "probes"}, "judgement needs facts, flows and plans, and nothing else"},
 	{"probes", "probes/collect", nil, "a rule that reads the host cannot be tested on recorded facts"},
+	{"probes", "probes/active", nil, "judging must not be able to send anything; what a test found comes in the snapshot"},
+	{"probes/collect", "probes/active", nil, "looking sends nothing"},
+	{"ui", "probes/active", nil, "a screen asks its Host to send something; screens draw what comes back"},
 	{"probes", "capture/live", nil, "a rule that listens cannot be tested on recorded flows"},
 	{"probes", "capture/file", nil, "rules get flows, whatever they came from"},
 	{"probes", "fixes/apply", nil, "judging must not be able to change a host"},
@@ -42,7 +45,7 @@ var forbidden = []struct {
 }
 
 // rims are the I/O packages below a pure one: the rules above that name their parent do not bind them.
-var rims = []string{"capture/live", "capture/file", "probes/collect", "fixes/apply"}
+var rims = []string{"capture/live", "capture/file", "probes/collect", "probes/active", "fixes/apply"}
 
 // pure packages must not reach the system at all.
 var pure = []string{"lvs", "capture", "fixes", "fixes/nextboot", "probes", "probes/rules", "probes/filter", "ui/kit", "ui/keys", "ui/theme", "ui/screens", "ui/wizard"}

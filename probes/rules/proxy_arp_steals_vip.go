@@ -13,7 +13,7 @@ var _ = register(probes.Rule{
 	ID:    "proxy-arp-steals-vip",
 	Title: "a host answers ARP for the VIP in the director's place",
 	Stage: lvs.VIPResolved,
-	Roles: []lvs.Role{lvs.RoleRouter, lvs.RoleRealServer},
+	Roles: []lvs.Role{lvs.RoleRouter, lvs.RoleRealServer, lvs.RoleDirector, lvs.RoleClient},
 	Needs: []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceSysctls},
 	Explain: probes.Explain{
 		Breaks: `With proxy_arp a host answers ARP requests for every address to which it has a route by another card. When its route to the VIP leads out of another card than the one on the director's segment, it
@@ -32,6 +32,14 @@ answers for the VIP there as well as the director. Whoever believes it sends its
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
 		var out []probes.Finding
+		for _, k := range claims(c) {
+			if k.kind == aRouter && !k.isStranger(c) {
+				out = append(out, proxyHeard(c, k))
+			}
+		}
+		if !c.Is(lvs.RoleRouter) && !c.Is(lvs.RoleRealServer) {
+			return out
+		}
 		for _, ref := range holders(c) {
 			for _, l := range addressedLinks(c.Host) {
 				if !shareSegment(ref.director, ref.device, c.Host, l.Name) {
@@ -97,5 +105,14 @@ func proxies(c *probes.Case, h holder, dev string, a lvs.RouteAnswer, e lvs.Effe
 		}
 	}
 	cure(&f, c.Snapshot, plan, "on the director: arping -U -I "+h.device+" -c 3 "+h.vip.String())
+	return f
+}
+
+// proxyHeard is the finding from elsewhere: the router was heard to answer.
+func proxyHeard(c *probes.Case, k claim) probes.Finding {
+	f := claimFinding(c, k, probes.Strong)
+	f.Title = fmt.Sprintf("the router %s answers ARP for %s too", k.host, k.vip)
+	f.Why = fmt.Sprintf("%s, a router of this host's, was heard to answer for %s, which %s has. It does so when proxy ARP is on and its own route to the VIP leads elsewhere, or when it has the address itself. Whoever believes it sends its packets there.", k.host, k.vip, k.rival)
+	advise(&f, k.host, "switch proxy ARP off there, or take the address away; then, on the director, arping -U -I IFACE -c 3 "+k.vip.String(), "sysctl net.ipv4.conf.all.proxy_arp", "ip route get "+k.vip.String())
 	return f
 }

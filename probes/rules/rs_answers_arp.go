@@ -12,7 +12,7 @@ var _ = register(probes.Rule{
 	ID:        "rs-answers-arp",
 	Title:     "a real server answers ARP for the VIP",
 	Stage:     lvs.VIPResolved,
-	Roles:     []lvs.Role{lvs.RoleRealServer},
+	Roles:     []lvs.Role{lvs.RoleRealServer, lvs.RoleDirector, lvs.RoleRouter, lvs.RoleClient},
 	Needs:     []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceSysctls},
 	DependsOn: []string{"arp-sysctl-on-lo-only", "vip-scope-vs-arp-ignore-3", "kube-strict-arp-off"},
 	Explain: probes.Explain{
@@ -24,9 +24,10 @@ it changes at random when the ARP entry expires.`,
 
     sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.eth0.arp_ignore
 
-0 answers for the VIP on lo, 1 does not. From a third host of the segment, count the MACs that answer:
+0 answers for the VIP on lo, 1 does not. From any host of the segment see who answers; the requests mislead nobody:
 
-    arping -I eth0 -c 3 172.16.0.8`,
+    lvstui check --probe arp --vip 172.16.0.8
+    arping -D -I eth0 -c 3 172.16.0.8`,
 		Cure: `On every real server:
 
     sysctl -w net.ipv4.conf.all.arp_ignore=1
@@ -40,12 +41,34 @@ from the director:
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
 		var out []probes.Finding
-		for _, v := range answeringVoices(c) {
-			out = append(out, rsAnswersARP(c, v))
+		if c.Is(lvs.RoleRealServer) {
+			for _, v := range answeringVoices(c) {
+				out = append(out, rsAnswersARP(c, v))
+			}
+		}
+		for _, k := range claims(c) {
+			if k.kind == aRealServer {
+				out = append(out, rsHeardAnswering(c, k))
+			}
 		}
 		return out
 	},
 })
+
+// rsHeardAnswering is the finding from elsewhere: somebody heard a real server answer.
+func rsHeardAnswering(c *probes.Case, k claim) probes.Finding {
+	certainty := probes.Certain
+	if h := c.Cluster.HostOfMAC(k.mac); h != nil && h.Snapshot.IPVS == nil {
+		certainty = probes.Strong // it may be a director for all we could read
+	}
+	f := claimFinding(c, k, certainty)
+	f.Title = fmt.Sprintf("%s answers ARP for %s", k.host, k.vip)
+	f.Why = fmt.Sprintf("%s was heard to answer for %s, which %s has as well. Whoever believes it sends its packets to that real server directly: the director never sees those connections and does not balance them.",
+		k.host, k.vip, k.rival)
+	advise(&f, k.host, "then, on the director, arping -U -I IFACE -c 3 "+k.vip.String()+", so that the router learns the right MAC at once",
+		"sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2")
+	return f
+}
 
 func rsAnswersARP(c *probes.Case, v voice) probes.Finding {
 	f := c.Finding(v.severity, v.certainty, v.subject())

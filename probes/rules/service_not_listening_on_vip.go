@@ -15,7 +15,7 @@ var _ = register(probes.Rule{
 	ID:        "service-not-listening-on-vip",
 	Title:     "nothing listens on the VIP's port",
 	Stage:     lvs.SynAccepted,
-	Roles:     []lvs.Role{lvs.RoleRealServer},
+	Roles:     []lvs.Role{lvs.RoleRealServer, lvs.RoleDirector},
 	Needs:     []lvs.Source{lvs.SourceSockets, lvs.SourceAddresses},
 	DependsOn: []string{"vip-missing-on-rs", "service-not-in-ipvs", "port-mismatch"},
 	Explain: probes.Explain{
@@ -26,7 +26,9 @@ bound to the RIP or to 127.0.0.1, when it listens on another port than the virtu
 
     ss -ltn 'sport = :80'
 
-There has to be 0.0.0.0:80, *:80 or the VIP itself.`,
+There has to be 0.0.0.0:80, *:80 or the VIP itself. From the director, without logging in there:
+
+    lvstui check --probe dsr`,
 		Cure: `Let the program listen on all addresses or on the VIP, and start it anew. A program that was started before the VIP was there
 may also need a restart. Where the program must listen on another port, redirect it on the real server:
 
@@ -34,7 +36,10 @@ may also need a restart. Where the program must listen on another port, redirect
 		Source: "net/ipv4/tcp_ipv4.c, tcp_v4_rcv: __inet_lookup finds no socket, and tcp_v4_send_reset answers.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
-		var out []probes.Finding
+		out := portsRefused(c)
+		if !c.Is(lvs.RoleRealServer) {
+			return out
+		}
 		for _, p := range portsNeeded(c) {
 			if f, ok := notListening(c, p); ok {
 				out = append(out, f)

@@ -17,7 +17,7 @@ var _ = register(probes.Rule{
 	ID:    "vip-missing-on-rs",
 	Title: "a real server does not have the VIP",
 	Stage: lvs.SynAccepted,
-	Roles: []lvs.Role{lvs.RoleRealServer},
+	Roles: []lvs.Role{lvs.RoleRealServer, lvs.RoleDirector},
 	Needs: []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses},
 	Explain: probes.Explain{
 		Breaks: `With direct routing the real server gets the client's packet unchanged: the destination is the VIP. A host that does not
@@ -29,7 +29,11 @@ scheduled to this real server get no answer. Health checks that ask the RIP stay
 
 It has to say "local". While clients try, the counter of packets for foreign addresses rises:
 
-    nstat -az IpInAddrErrors`,
+    nstat -az IpInAddrErrors
+
+From the director, without logging in there:
+
+    lvstui check --probe dsr`,
 		Cure: `Keep the real server off ARP first, then give it the VIP, as a /32 on lo:
 
     sysctl -w net.ipv4.conf.all.arp_ignore=1
@@ -41,7 +45,10 @@ VIP in the nat table does as well.`,
 		Source: "net/ipv4/route.c, ip_route_input_slow: no local route, so the packet is forwarded or dropped.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
-		var out []probes.Finding
+		out := vipsRefused(c)
+		if !c.Is(lvs.RoleRealServer) {
+			return out
+		}
 		for _, n := range vipsNeeded(c) {
 			if f, ok := vipMissingOnRS(c, n); ok {
 				out = append(out, f)

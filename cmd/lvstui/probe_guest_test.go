@@ -1,0 +1,212 @@
+//go:build guest
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lvstui/lab"
+	"lvstui/lvs"
+	"lvstui/probes"
+)
+
+// probed runs check --probe on a host.
+func (c cluster) probed(host string, args ...string) probes.Report {
+	c.t.Helper()
+	_, stdout, stderr := c.run(host, append([]string{"check", "--format", "json"}, args...)...)
+	var r probes.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Probed == nil {
+		c.t.Fatalf("check --probe on %s: %v\n%s\n%s", host, err, stdout, stderr)
+	}
+	if !strings.Contains(stderr, "sending on eth0: ") {
+		c.t.Errorf("on %s it is not said what is sent:\n%s", host, stderr)
+	}
+	return r
+}
+
+func (c cluster) ip(host string, args ...string) string {
+	c.t.Helper()
+	var out []byte
+	err := c.Host(host).Do(func() (err error) {
+		out, err = exec.Command("ip", args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		c.t.Fatalf("ip %v on %s: %v: %s", args, host, err, out)
+	}
+	return string(out)
+}
+
+// expectProbed looks for one finding and nothing else that is serious.
+func expectProbed(t *testing.T, r probes.Report, id string, certainty probes.Certainty, host string) {
+	t.Helper()
+	found := id == ""
+	for _, f := range r.Findings {
+		switch {
+		case f.ID == id && f.Certainty == certainty && f.Host == host:
+			found = true
+		case f.Severity == probes.Outage || f.Severity == probes.Degraded:
+			t.Errorf("%s also found: %s, %s, on %s", r.Host, f.ID, f.Certainty, f.Host)
+		}
+	}
+	if !found {
+		t.Errorf("no %s, %s, on %s in %+v; probed %+v", id, certainty, host, r.Findings, *r.Probed)
+	}
+}
+
+func results(r probes.Report) string {
+	var out []string
+	for _, p := range r.Probed.DSR {
+		out = append(out, fmt.Sprintf("%s %s %s", p.RealServer, p.Result, p.Direct))
+	}
+	return strings.Join(out, ", ")
+}
+
+func answerers(r probes.Report) string {
+	var out []string
+	for _, p := range r.Probed.ARP {
+		words := []string{p.Device}
+		if p.Holds {
+			words = append(words, "holds")
+		}
+		for _, a := range p.Answers {
+			words = append(words, fmt.Sprintf("%s %d+%d", a.MAC, a.Ordinary, a.DAD))
+		}
+		out = append(out, strings.Join(words, " "))
+	}
+	return strings.Join(out, ", ")
+}
+
+const directorMAC = "02:00:00:00:03:00"
+
+func TestProbesOfAHealthyCluster(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Shared, NoClient: true})
+	r := c.probed(lab.Director, "--probe", "arp,dsr")
+	expectProbed(t, r, "", "", "")
+	if got := answerers(r); got != "eth0 holds" {
+		t.Errorf("the director hears %q answer for its VIP", got)
+	}
+	if got := results(r); got != "192.168.10.11 accepts , 192.168.10.12 accepts " {
+		t.Errorf("the director's SYNs came to %q", got)
+	}
+	for _, rs := range []string{lab.RealServer1, lab.RealServer2} {
+		var out []byte
+		if err := c.Host(rs).Do(func() (err error) {
+			out, err = exec.Command("ss", "-Htn", "state", "syn-recv").CombinedOutput()
+			return err
+		}); err != nil || len(out) > 0 {
+			t.Errorf("half-open connections are left on %s: %v %s", rs, err, out)
+		}
+	}
+	for _, host := range []string{lab.Router, lab.RealServer1} {
+		args := []string{"--probe", "arp", "--vip", c.VIP(), "-i", map[string]string{lab.Router: "eth1", lab.RealServer1: "eth0"}[host]}
+		_, stdout, stderr := c.run(host, append([]string{"check", "--format", "json"}, args...)...)
+		var r probes.Report
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Probed == nil {
+			t.Fatalf("%s: %v\n%s", host, err, stderr)
+		}
+		expectProbed(t, r, "", "", "")
+		if got := answerers(r); !strings.Contains(got, directorMAC+" 2+2") || strings.Contains(got, "02:00:00:00:1") {
+			t.Errorf("%s hears %q, want the director alone, to all four requests", host, got)
+		}
+	}
+}
+
+// Who answers beside the director is named, for certain, and asking misleads nobody's cache.
+func TestProbeHearsARealServerAnswer(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Single, Faults: []string{"rs-answers-arp"}, NoClient: true})
+	c.ip(lab.Router, "neigh", "replace", c.VIP(), "lladdr", directorMAC, "dev", "eth1", "nud", "stale")
+	r := c.probed(lab.Director, "--probe", "arp")
+	expectProbed(t, r, "rs-answers-arp", probes.Certain, lab.RIP2.String())
+	if n := c.ip(lab.Router, "neigh", "show", c.VIP()); !strings.Contains(n, directorMAC) {
+		t.Errorf("the router's entry for the VIP is now %s", n)
+	}
+}
+
+func TestProbeHearsAStranger(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Single, NoClient: true})
+	c.stranger(c.VIP() + "/32")
+	expectProbed(t, c.probed(lab.Director, "--probe", "arp"), "duplicate-vip", probes.Strong, strangerMAC)
+}
+
+const strangerMAC = "02:00:00:00:77:00"
+
+// stranger plugs a host into the real servers' segment that has nothing to do with the cluster, and gives it an address.
+func (c cluster) stranger(address string) {
+	c.t.Helper()
+	process := exec.Command("unshare", "-n", "sleep", "600") // not `ip netns add`: that would mount over the lab's names
+	if err := process.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { process.Process.Kill(); process.Wait() })
+	pid := strconv.Itoa(process.Process.Pid)
+	own, _ := os.Readlink("/proc/self/ns/net")
+	for range 100 { // until unshare has unshared
+		if ns, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil && ns != own {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, words := range []string{
+		"ip -n switch link add stranger-eth0 type veth peer name eth0 address " + strangerMAC + " netns " + pid,
+		"ip -n switch link set stranger-eth0 master lan up",
+		"nsenter -t " + pid + " -n ip address add " + address + " dev eth0",
+		"nsenter -t " + pid + " -n ip address add 192.168.10.77/24 dev eth0",
+		"nsenter -t " + pid + " -n ip link set eth0 up",
+	} {
+		args := strings.Fields(words)
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			c.t.Fatalf("%s: %v: %s", words, err, out)
+		}
+	}
+}
+
+func TestProbeFindsOutWhoTakesTheVIP(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Single, NoClient: true})
+	for _, step := range []struct {
+		fault, extra string
+		result       string
+		id           string
+		certainty    probes.Certainty
+	}{
+		{"vip-missing-on-rs", "", "192.168.10.11 accepts , 192.168.10.12 silent accepts", "vip-missing-on-rs", probes.Strong},
+		{"vip-missing-on-rs", "1", "192.168.10.11 accepts , 192.168.10.12 forwards ", "vip-missing-on-rs", probes.Certain},
+		{"service-not-listening-on-vip", "", "192.168.10.11 accepts , 192.168.10.12 refuses ", "service-not-listening-on-vip", probes.Strong},
+	} {
+		t.Run(step.fault+step.extra, func(t *testing.T) {
+			if err := c.Inject(step.fault); err != nil {
+				t.Fatal(err)
+			}
+			defer c.Heal(step.fault)
+			if step.extra != "" {
+				set := exec.Command("sysctl", "-w", "net.ipv4.ip_forward="+step.extra)
+				if err := c.Host(lab.RealServer2).Do(set.Run); err != nil {
+					t.Fatal(err)
+				}
+				defer c.Host(lab.RealServer2).Do(exec.Command("sysctl", "-w", "net.ipv4.ip_forward=0").Run)
+			}
+			r := c.probed(lab.Director, "--probe", "dsr")
+			if got := results(r); got != step.result {
+				t.Errorf("the SYNs came to %q, want %q", got, step.result)
+			}
+			expectProbed(t, r, step.id, step.certainty, lab.RIP2.String())
+		})
+	}
+	// One that is not there, and one without direct routing.
+	c.ip(lab.RealServer1, "link", "set", "eth0", "down")
+	c.ip(lab.Director, "neigh", "flush", "dev", "eth0")
+	r := c.probed(lab.Director, "--probe", "dsr")
+	if got := results(r); got != "192.168.10.11 unreachable , 192.168.10.12 accepts " {
+		t.Errorf("with rs1 down the SYNs came to %q", got)
+	}
+	if len(r.Probed.DSR) > 0 && r.Probed.DSR[0].Result == lvs.DSRUnreachable && r.Probed.DSR[0].Error == "" {
+		t.Error("it is not said why rs1 is unreachable")
+	}
+}
