@@ -31,7 +31,11 @@ type Change struct {
 	// Commands is what was done and UndoCommands what takes it back, as an operator would type them, in order.
 	Commands     []string `json:"commands"`
 	UndoCommands []string `json:"undo_commands"`
-	Error        string   `json:"error,omitempty"`
+	// Files are those written for the next boot, or to be written once the change is kept.
+	Files []string `json:"files,omitempty"`
+	Error string   `json:"error,omitempty"`
+	// Note is what else there is to know, in words: "not confirmed within 60 s".
+	Note string `json:"note,omitempty"`
 }
 
 // Open says that the change is in force, or may be in part, and can be undone.

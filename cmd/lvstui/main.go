@@ -18,6 +18,7 @@ import (
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 
+	"lvstui/fixes/apply"
 	"lvstui/lab/guest"
 )
 
@@ -31,6 +32,9 @@ func main() {
 
 // run is the whole program but for os.Exit, so that tests can be it.
 func run(args []string) int {
+	if len(args) > 0 && args[0] == apply.WatchdogCommand {
+		return applier(nil).Watchdog(args[1:])
+	}
 	if err := stdoutOpen(); err != nil {
 		fmt.Fprintln(os.Stderr, "lvstui:", err)
 		return statusUnknown

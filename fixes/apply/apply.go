@@ -23,6 +23,8 @@ const DefaultDir = "/var/lib/lvstui"
 type Applier struct {
 	// Dir holds the journal, DefaultDir when empty. It must survive lvstui, not a reboot: changes do not either.
 	Dir string
+	// Root is what the paths of files are below, "/" when empty.
+	Root string
 	// Look takes a fresh snapshot of the calling thread's network namespace.
 	Look func(context.Context) (*lvs.Snapshot, error)
 
@@ -36,15 +38,13 @@ type Applier struct {
 // fails it takes back what was done, and says so in the error and in the Change. progress, which may be nil, is called before
 // (done false) and after each step, counted from 0.
 //
-// A Change that was applied stays until Undo. Waiting for a confirmation and the next boot are phases of their own that come
-// after verify.
+// With terms.ConfirmWithin a watchdog, a process of its own, is there before the first write, and the change that is returned is
+// Waiting: it is taken back unless Confirm comes in time, whatever becomes of this process. Without, it is kept at once, and an error
+// with a Change that is Applied says that it is kept for now only, as with Confirm.
 func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms,
 	progress func(step int, done bool, err error)) (fixes.Change, error) {
 	if plan.Empty() {
 		return fixes.Change{}, fmt.Errorf("nothing to do for %s on this host", plan.ID)
-	}
-	if terms.ConfirmWithin != 0 || len(terms.Files) > 0 {
-		return fixes.Change{}, errors.New("no way yet to wait for a confirmation or to write for the next boot")
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -54,14 +54,19 @@ func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot
 	}
 	defer j.Close()
 
-	r, fresh, err := a.prepare(ctx, j, plan, seen)
+	r, fresh, err := a.prepare(ctx, j, plan, seen, terms)
 	if err != nil {
 		return fixes.Change{}, a.explain(err, plan.ID)
 	}
 	if progress == nil {
 		progress = func(int, bool, error) {}
 	}
-	err = a.perform(ctx, j, r, fresh, progress)
+	if r.Wait != nil {
+		err = a.arm(j, r)
+	}
+	if err == nil {
+		err = a.perform(ctx, j, r, fresh, progress)
+	}
 	if err == nil {
 		err = a.verify(ctx, r)
 	}
@@ -69,23 +74,37 @@ func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot
 		return a.retreat(ctx, j, r, a.explain(err, plan.ID))
 	}
 	a.reached("verified")
-	r.Change.State, r.Phase = fixes.Applied, phaseSettled
-	if err := j.write(r); err != nil {
+	if r.Wait == nil {
+		err = a.keep(j, r)
+	} else {
+		err = a.await(j, r)
+	}
+	if r.onDisk == phaseApplying {
 		return a.retreat(ctx, j, r, err)
 	}
-	a.reached("settled")
-	return r.Change, nil
+	return j.change(r), err
+}
+
+// await lets a change wait for its confirmation. The time runs from now on.
+func (a *Applier) await(j *journal, r *record) error {
+	r.Change.State, r.Phase = fixes.Waiting, phaseWaiting
+	r.Wait.Deadline = sinceBoot() + r.Wait.Within
+	if err := j.write(r); err != nil {
+		return err
+	}
+	a.reached("waiting")
+	return nil
 }
 
 // prepare looks again, computes the way back, and writes both down. Nothing has been changed when it returns.
-func (a *Applier) prepare(ctx context.Context, j *journal, plan fixes.Plan, seen *lvs.Snapshot) (*record, *lvs.Snapshot, error) {
+func (a *Applier) prepare(ctx context.Context, j *journal, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms) (*record, *lvs.Snapshot, error) {
 	all, err := j.read()
 	if err != nil {
 		return nil, nil, fmt.Errorf("the journal has to be readable before anything is changed: %w", err)
 	}
 	for _, r := range all {
-		if r.Phase != phaseSettled {
-			return nil, nil, fmt.Errorf("change %s (%s) was interrupted: take it back first with `lvstui undo %s`", r.Change.ID, r.Change.Title, r.Change.ID)
+		if err := a.inTheWay(ctx, j, r); err != nil {
+			return nil, nil, err
 		}
 	}
 	fresh, err := a.Look(ctx)
@@ -106,12 +125,34 @@ func (a *Applier) prepare(ctx context.Context, j *journal, plan fixes.Plan, seen
 	if err := permitted(plan, fresh); err != nil {
 		return nil, nil, err
 	}
-	r, err := newRecord(plan, undo, course, fresh)
+	if err := a.writable(terms.Files); err != nil {
+		return nil, nil, err
+	}
+	r, err := newRecord(plan, undo, course, fresh, terms)
 	if err != nil {
 		return nil, nil, err
 	}
 	a.reached("planned")
 	return r, fresh, j.add(r, all)
+}
+
+// inTheWay says why nothing new can be done before an earlier change is settled. One that should have been taken back by now is.
+func (a *Applier) inTheWay(ctx context.Context, j *journal, r *record) error {
+	id, title := r.Change.ID, r.Change.Title
+	switch {
+	case r.Phase == phaseSettled:
+		return nil
+	case r.Phase == phaseWaiting && r.overdue():
+		if err := a.expire(ctx, j, r); err != nil {
+			return err
+		}
+		return fmt.Errorf("not applied: change %s (%s) was not confirmed in time and has only now been taken back; look again", id, title)
+	case r.Phase == phaseWaiting:
+		return fmt.Errorf("not applied: change %s (%s) waits to be confirmed: first `lvstui confirm %s`, or `lvstui undo %s`", id, title, id, id)
+	case r.Phase == phaseKeeping:
+		return fmt.Errorf("not applied: the files of change %s (%s) are not all written: first `lvstui confirm %s`, or `lvstui undo %s`", id, title, id, id)
+	}
+	return fmt.Errorf("change %s (%s) was interrupted: take it back first with `lvstui undo %s`", id, title, id)
 }
 
 // unchanged refuses a plan when a fact it changes is not what the operator was shown.
@@ -213,7 +254,7 @@ func (a *Applier) retreat(ctx context.Context, j *journal, r *record, cause erro
 	if err := j.write(r); err != nil {
 		cause = errors.Join(cause, err)
 	}
-	return r.Change, cause
+	return j.change(r), cause
 }
 
 func (a *Applier) reached(place string) {

@@ -19,15 +19,19 @@ import (
 	"lvstui/lvs"
 )
 
-// recordSchema is the version of a journal file. A file of another version is not touched.
-const recordSchema = 1
+// recordSchema is the version of a journal file. Version 1 is the same without a wait and files; a file of another version is not
+// touched.
+const recordSchema = 2
 
 // maxRecord bounds what is read of a journal file.
 const maxRecord = 4 << 20
 
 // How far a change has come. On disk a phase that is not settled means that lvstui ended in the middle.
+// Waiting is the exception: nobody has to be at it.
 const (
 	phaseApplying = "applying"
+	phaseWaiting  = "waiting" // done, verified, and to be confirmed before the deadline
+	phaseKeeping  = "keeping" // confirmed: the files for the next boot are being written
 	phaseUndoing  = "undoing"
 	phaseSettled  = "settled"
 )
@@ -46,8 +50,12 @@ type record struct {
 	Schema int          `json:"schema"`
 	Change fixes.Change `json:"change"`
 	Phase  string       `json:"phase"`
+	Wait   *wait        `json:"wait,omitempty"` // nil: it is kept without asking
 	Steps  []entry      `json:"steps"`
+	Files  []fileEntry  `json:"files,omitempty"`
 	Course fixes.Course `json:"course"`
+
+	onDisk string // the phase that the file has
 }
 
 type entry struct {
@@ -59,7 +67,7 @@ type entry struct {
 	undo []fixes.Step
 }
 
-func newRecord(plan, undo fixes.Plan, course fixes.Course, s *lvs.Snapshot) (*record, error) {
+func newRecord(plan, undo fixes.Plan, course fixes.Course, s *lvs.Snapshot, terms fixes.Terms) (*record, error) {
 	r := &record{Schema: recordSchema, Phase: phaseApplying, Course: course, Change: fixes.Change{
 		Host: s.Host, NetNS: s.NetNS, PlanID: plan.ID, Title: plan.Title, AppliedAt: time.Now().UTC().Truncate(time.Second),
 		State: fixes.Interrupted, Commands: plan.Commands(), UndoCommands: undo.Commands()}}
@@ -83,6 +91,13 @@ func newRecord(plan, undo fixes.Plan, course fixes.Course, s *lvs.Snapshot) (*re
 		if s, err = st.Simulate(s); err != nil {
 			return nil, err
 		}
+	}
+	for _, edit := range terms.Files {
+		r.Files = append(r.Files, fileEntry{FileEdit: edit, State: filePlanned})
+		r.Change.Files = append(r.Change.Files, edit.Path)
+	}
+	if terms.ConfirmWithin > 0 {
+		r.Wait = &wait{Within: terms.ConfirmWithin, Deadline: sinceBoot() + terms.ConfirmWithin}
 	}
 	return r, nil
 }
@@ -118,15 +133,30 @@ func (a *Applier) open() (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the journal: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(f, patience); err != nil {
 		f.Close()
 		if err == unix.EWOULDBLOCK {
-			return nil, errors.New("another lvstui is changing this host just now; wait until it is done")
+			return nil, errBusy
 		}
 		return nil, fmt.Errorf("lock the journal %s: %w", j.dir, err)
 	}
 	j.lock = f
 	return j, nil
+}
+
+// patience is how long to wait for another lvstui: a watchdog only looks, and is gone again.
+const patience = time.Second
+
+var errBusy = errors.New("another lvstui is changing this host just now; wait until it is done")
+
+// lockFile waits that long for a lock that ends with the process.
+func lockFile(f *os.File, within time.Duration) error {
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // openUnlocked is for reading.
@@ -197,16 +227,25 @@ func readRecord(name string) (*record, error) {
 	if err := r.decode(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	r.onDisk = r.Phase
 	return &r, nil
 }
 
 // decode makes steps of what was read, and refuses what would not be safe to act on.
 func (r *record) decode() error {
-	if r.Schema != recordSchema {
-		return fmt.Errorf("its version is %d, this lvstui knows %d", r.Schema, recordSchema)
+	if r.Schema < 1 || r.Schema > recordSchema {
+		return fmt.Errorf("its version is %d, this lvstui knows 1 to %d", r.Schema, recordSchema)
 	}
-	if !slices.Contains([]string{phaseApplying, phaseUndoing, phaseSettled}, r.Phase) {
+	if !slices.Contains([]string{phaseApplying, phaseWaiting, phaseKeeping, phaseUndoing, phaseSettled}, r.Phase) {
 		return fmt.Errorf("%q is no phase of a change", r.Phase)
+	}
+	if r.Phase == phaseWaiting && r.Wait == nil {
+		return errors.New("it waits for ever")
+	}
+	for _, e := range r.Files {
+		if err := e.check(); err != nil {
+			return err
+		}
 	}
 	for i := range r.Steps {
 		e := &r.Steps[i]
@@ -252,11 +291,15 @@ func word(s string) string {
 
 // write puts the record on disk for good: the file is written beside, synced and renamed, and then the folder synced.
 func (j *journal) write(r *record) error {
+	r.Schema = recordSchema
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(j.dir, r.Change.ID+".json"), b, 0o600); err != nil {
+	if len(b) > maxRecord {
+		return fmt.Errorf("write the journal: a change of %d bytes is more than %d", len(b), maxRecord)
+	}
+	if err := renameio.WriteFile(filepath.Join(j.dir, r.Change.ID+".json"), b, 0o600, renameio.WithTempDir(j.dir)); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	d, err := os.Open(j.dir)
@@ -267,5 +310,6 @@ func (j *journal) write(r *record) error {
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
+	r.onDisk = r.Phase
 	return nil
 }

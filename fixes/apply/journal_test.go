@@ -27,10 +27,10 @@ func TestAJournalThatCannotBeReadStopsApply(t *testing.T) {
 	for name, bad := range map[string]string{
 		"cut":          string(good[:len(good)/2]),
 		"empty":        "",
-		"newer":        strings.Replace(string(good), `"schema": 1`, `"schema": 2`, 1),
+		"newer":        strings.Replace(string(good), `"schema": 2`, `"schema": 3`, 1),
 		"unknown kind": strings.Replace(string(good), `"kind": "sysctl"`, `"kind": "reboot"`, 1),
 		"other path":   strings.Replace(string(good), `"path": "net/`, `"path": "net/../kernel/`, 1),
-		"other field":  strings.Replace(string(good), `"schema": 1`, `"schema": 1, "x": 1`, 1),
+		"other field":  strings.Replace(string(good), `"schema": 2`, `"schema": 2, "x": 1`, 1),
 		"no course":    strings.Replace(string(good), `"steps": 3`, `"steps": 9`, 1),
 	} {
 		if bad == string(good) {

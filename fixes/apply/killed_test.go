@@ -20,19 +20,45 @@ import (
 // errand is what a second process, this test binary again, is to do until it gets killed.
 type errand struct {
 	Dir   string
-	Undo  bool
+	Root  string
+	Do    string // "apply", "undo" or "confirm"
 	Steps []json.RawMessage
-	Place int // which of the places it comes by it is killed at, counted from 1; 0: none
+	Terms fixes.Terms
+	Place int    // which of the places it comes by it is killed at, counted from 1; 0: none
+	Stop  string // a place where it stops, as with Ctrl-Z
 }
 
-const errandEnv = "LVSTUI_TEST_ERRAND"
+const (
+	errandEnv = "LVSTUI_TEST_ERRAND"
+	// watchdogEnv is the number of the place where a watchdog is killed, counted from 1.
+	watchdogEnv = "LVSTUI_TEST_WATCHDOG"
+)
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == apply.WatchdogCommand {
+		apply.StuckAfter(time.Second)
+		a := applier("")
+		if place, err := strconv.Atoi(os.Getenv(watchdogEnv)); err == nil {
+			a.At(killedAt(place))
+		}
+		os.Exit(a.Watchdog(os.Args[2:]))
+	}
 	if text := os.Getenv(errandEnv); text != "" {
 		runErrand(text)
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// killedAt ends the process at the nth place it comes by.
+func killedAt(n int) func(string) {
+	places := 0
+	return func(string) {
+		if places++; places == n {
+			unix.Kill(unix.Getpid(), unix.SIGKILL)
+			select {}
+		}
+	}
 }
 
 func runErrand(text string) {
@@ -50,18 +76,21 @@ func runErrand(text string) {
 		check(err)
 		plan.Steps = append(plan.Steps, st)
 	}
-	a, places := applier(e.Dir), 0
-	a.At(func(string) {
-		if places++; places == e.Place {
-			unix.Kill(unix.Getpid(), unix.SIGKILL)
-			select {}
+	a, kill := applier(e.Dir), killedAt(e.Place)
+	a.Root = e.Root
+	a.At(func(place string) {
+		if kill(place); place == e.Stop {
+			unix.Kill(unix.Getpid(), unix.SIGSTOP)
 		}
 	})
 	var err error
-	if e.Undo {
+	switch e.Do {
+	case "undo":
 		_, err = a.Undo(context.Background(), "")
-	} else {
-		_, err = a.Apply(context.Background(), plan, nil, fixes.Terms{}, nil)
+	case "confirm":
+		_, err = a.Confirm(context.Background(), "")
+	default:
+		_, err = a.Apply(context.Background(), plan, nil, e.Terms, nil)
 	}
 	check(err)
 }
@@ -135,13 +164,13 @@ func TestKilledAnywhereInUndo(t *testing.T) {
 		if _, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if !send(t, errand{Dir: a.Dir, Undo: true, Place: place}) {
+		if !send(t, errand{Dir: a.Dir, Do: "undo", Place: place}) {
 			break
 		}
 		places++
 		if place%4 == 1 && open(t, a) {
 			// Killed again on the second way back, at the same place; the third one gets home.
-			send(t, errand{Dir: a.Dir, Undo: true, Place: place})
+			send(t, errand{Dir: a.Dir, Do: "undo", Place: place})
 		}
 		if open(t, a) {
 			if change, err := a.Undo(context.Background(), ""); err != nil || change.Error != "" {

@@ -24,7 +24,7 @@ func (a *Applier) List(context.Context) ([]fixes.Change, error) {
 	all, err := j.read()
 	out := make([]fixes.Change, 0, len(all))
 	for _, r := range all {
-		out = append(out, r.Change)
+		out = append(out, j.change(r))
 	}
 	return out, err
 }
@@ -50,26 +50,42 @@ func (a *Applier) Undo(ctx context.Context, id string) (fixes.Change, error) {
 	}
 	now, err := a.Look(ctx)
 	if err != nil {
-		return r.Change, fmt.Errorf("look at the host before changing it: %w", err)
+		return j.change(r), fmt.Errorf("look at the host before changing it: %w", err)
 	}
 	if diffs := r.Course.After(now); r.Phase == phaseSettled && len(diffs) > 0 && len(r.Course.Before(now)) > 0 {
-		return r.Change, fmt.Errorf("change %s not taken back: somebody else has changed the host since: %s; to take it back by hand: %s",
+		return j.change(r), fmt.Errorf("change %s not taken back: somebody else has changed the host since: %s; to take it back by hand: %s",
 			r.Change.ID, strings.Join(diffs, "; "), strings.Join(r.Change.UndoCommands, " && "))
 	}
+	if err := onTop(all, r); err != nil {
+		return j.change(r), err
+	}
 	if err := permitted(r.wayBack(), now); err != nil {
-		return r.Change, a.explainUndo(err)
+		return j.change(r), a.explainUndo(err)
 	}
 	left, err := a.takeBack(ctx, j, r, now)
 	if err != nil {
-		return r.Change, fmt.Errorf("change %s not all taken back: %w; try `lvstui undo %s` again", r.Change.ID, a.explainUndo(err), r.Change.ID)
+		return j.change(r), fmt.Errorf("change %s not all taken back: %w; try `lvstui undo %s` again", r.Change.ID, a.explainUndo(err), r.Change.ID)
 	}
 	a.reached("back-verified")
 	r.Change.State, r.Phase, r.Change.Error = fixes.Undone, phaseSettled, left
 	if err := j.write(r); err != nil {
-		return r.Change, fmt.Errorf("change %s is taken back, but the journal could not be written: %w", r.Change.ID, err)
+		return j.change(r), fmt.Errorf("change %s is taken back, but the journal could not be written: %w", r.Change.ID, err)
 	}
 	a.reached("back-settled")
-	return r.Change, nil
+	return j.change(r), nil
+}
+
+// onTop refuses when a later change has written a file on top of what r wrote: only its own undo gives back r's.
+func onTop(all []*record, r *record) error {
+	later := all[slices.Index(all, r)+1:]
+	for _, mine := range r.Files {
+		for _, o := range later {
+			if mine.touched() && slices.ContainsFunc(o.Files, func(e fileEntry) bool { return e.Path == mine.Path && e.touched() }) {
+				return fmt.Errorf("change %s not taken back: change %s has written %s after it: first `lvstui undo %s`", r.Change.ID, o.Change.ID, mine.Path, o.Change.ID)
+			}
+		}
+	}
+	return nil
 }
 
 func choose(all []*record, id string) (*record, error) {
@@ -92,7 +108,7 @@ func choose(all []*record, id string) (*record, error) {
 // else has set meanwhile is left alone, and said in left.
 func (a *Applier) takeBack(ctx context.Context, j *journal, r *record, now *lvs.Snapshot) (left string, err error) {
 	r.Phase, r.Change.State = phaseUndoing, fixes.Interrupted
-	if err := j.write(r); err != nil {
+	if err := a.journalBack(j, r); err != nil {
 		return "", err
 	}
 	a.reached("back-planned")
@@ -130,7 +146,18 @@ func (a *Applier) takeBack(ctx context.Context, j *journal, r *record, now *lvs.
 	if len(others) > 0 {
 		left = "left alone, because somebody else has changed it: " + strings.Join(others, "; ")
 	}
-	return left, nil
+	leftFiles, err := a.takeBackFiles(j, r)
+	return joinWords(left, leftFiles), err
+}
+
+// journalBack writes down how far a way back has come. Where the journal on disk says that the change is not settled, the way back goes on
+// without when the disk is full, say: it starts again from anywhere.
+func (a *Applier) journalBack(j *journal, r *record) error {
+	err := j.write(r)
+	if r.onDisk != "" && r.onDisk != phaseSettled {
+		return nil
+	}
+	return err
 }
 
 func (a *Applier) takeBackStep(ctx context.Context, j *journal, r *record, e *entry, k *kernel, now *lvs.Snapshot, foreign []string) (*lvs.Snapshot, error) {
@@ -138,7 +165,7 @@ func (a *Applier) takeBackStep(ctx context.Context, j *journal, r *record, e *en
 		return now, nil // never done, or done and taken back
 	}
 	e.State = stepReturning
-	if err := j.write(r); err != nil {
+	if err := a.journalBack(j, r); err != nil {
 		return nil, err
 	}
 	for _, st := range e.undo {
@@ -160,13 +187,16 @@ func (a *Applier) takeBackStep(ctx context.Context, j *journal, r *record, e *en
 		now = after
 	}
 	e.State = stepBack
-	return now, j.write(r)
+	return now, a.journalBack(j, r)
 }
 
-func (a *Applier) explainUndo(err error) error {
+func (a *Applier) explainUndo(err error) error { return explainAs(err, "sudo lvstui undo") }
+
+// explainAs adds the command to type where the operator lacks a right.
+func explainAs(err error, command string) error {
 	var lack *lackError
 	if errors.As(err, &lack) {
-		return fmt.Errorf("%w; run: sudo lvstui undo", err)
+		return fmt.Errorf("%w; run: %s", err, command)
 	}
 	return err
 }
