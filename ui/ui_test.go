@@ -181,7 +181,7 @@ func TestFixAppliesWhatWasShown(t *testing.T) {
 	}
 	d.shows("taken back and verified")
 	d.press("esc", "z")
-	d.shows("z undo: there is no change of this host to take back")
+	d.shows("z undo: this change is not in force: it is undone")
 }
 
 func TestFixThatFails(t *testing.T) {
