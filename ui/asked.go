@@ -37,6 +37,12 @@ func (m *root) asked(msg tea.Msg) tea.Cmd {
 		return m.undo(msg.ID)
 	case screens.RearmMsg:
 		return m.after(msg.After, screens.ArmedMsg{})
+	case screens.RecordMsg:
+		return m.record(msg)
+	case screens.RecordedMsg:
+		return tea.Batch(m.handOn(msg), m.lookAgain())
+	case stoppedMsg:
+		return m.stopped(msg)
 	case progressMsg:
 		return tea.Batch(m.handOn(msg.step), msg.next)
 	case screens.AppliedMsg:

@@ -140,6 +140,16 @@ func captureLine(c Capture, width int) kit.Line {
 		if len(c.Interfaces) == 0 {
 			names = "all interfaces"
 		}
+		if r := c.Recording; r != nil {
+			names = "writing " + screens.RecordingWords(*r)
+			if kit.Width(names) > width-kit.Width(drops.Text)-2 {
+				names = "writing " + kit.Count(float64(r.Bytes)) + "B"
+			}
+			if r.Err != "" {
+				names = "not writing: " + r.Err
+			}
+			return kit.L(kit.S(theme.OK, "● "), kit.S(theme.Warn, kit.Fit(names, width-kit.Width(drops.Text)-2)), drops)
+		}
 		if room := width - kit.Width(drops.Text) - 7; kit.Width(names) > room {
 			names = fmt.Sprintf("%d interfaces", len(c.Interfaces))
 		}

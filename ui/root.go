@@ -197,6 +197,7 @@ func (m *root) globalActions() []keys.Action {
 		keys.PrevTab.Quietly(func() tea.Cmd { return m.goTo((m.tab + len(m.tabs) - 1) % len(m.tabs)) }).Unless(busy),
 		keys.NextHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
 		keys.PrevHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + len(m.hosts) - 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
+		m.writeAction(busy),
 		keys.Keep.Quietly(m.openKeep).Unless(first(busy, m.whyNoKeep())),
 		keys.Undo.Quietly(m.openUndo).Unless(first(busy, m.whyNoUndo())),
 		keys.QuitNow.Quietly(func() tea.Cmd { return tea.Quit }),
@@ -216,6 +217,15 @@ func first(reasons ...string) string {
 		}
 	}
 	return ""
+}
+
+// writeAction is w: it begins to write packets, or ends it.
+func (m *root) writeAction(busy string) keys.Action {
+	a := keys.Write.Quietly(m.write).Unless(first(busy, m.whyNoWrite()))
+	if m.recording() != nil {
+		a.Short = "end writing"
+	}
+	return a
 }
 
 // busy says why nobody may leave just now.

@@ -17,6 +17,7 @@ type Rotating struct {
 	size   int64 // of a file in bytes; 0: one file
 	keep   int   // files kept, the newest; 0: all
 	number int
+	before int64 // bytes of the files before this one
 	names  map[int32]string
 	files  []string // written by us and kept, oldest first
 	out    *os.File
@@ -64,6 +65,7 @@ func (r *Rotating) AddInterface(index int32, name string) {
 // Write adds a frame as Writer.Write does. After a failure all further calls return its error.
 func (r *Rotating) Write(p *capture.Packet, frame []byte, link capture.LinkType) error {
 	if r.err == nil && r.size > 0 && r.w.Size() >= r.size {
+		r.before += r.w.Size()
 		if r.err = r.finish(); r.err == nil {
 			r.number++
 			r.err = r.open()
@@ -74,6 +76,9 @@ func (r *Rotating) Write(p *capture.Packet, frame []byte, link capture.LinkType)
 	}
 	return r.err
 }
+
+// Bytes is what was written to all files, those that are gone included.
+func (r *Rotating) Bytes() int64 { return r.before + r.w.Size() }
 
 // Files are those written and kept, the oldest first.
 func (r *Rotating) Files() []string { return r.files }

@@ -33,6 +33,10 @@ type ear struct {
 	named   map[int32]bool
 	save    *file.Rotating
 	saveErr error
+	// want says which packets are saved, nil means all; saved counts them, from savedAt on.
+	want    func(*capture.Packet) bool
+	saved   uint64
+	savedAt time.Time
 }
 
 // openEar listens for the virtual services of a host.
@@ -174,8 +178,9 @@ func (e *ear) hear(frames []live.Frame) {
 			}
 		}
 		e.tracker.Add(&f.Packet)
-		if e.save != nil && e.saveErr == nil {
+		if e.save != nil && e.saveErr == nil && (e.want == nil || e.want(&f.Packet)) {
 			e.saveErr = e.save.Write(&f.Packet, f.Data, f.Link)
+			e.saved++
 		}
 	}
 }

@@ -126,6 +126,13 @@ func (h *liveHost) listen(s *lvs.Snapshot) {
 func (h *liveHost) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.ear != nil && h.ear.recording() != nil {
+		if r, err := h.ear.stopRecording(); err != nil {
+			note("%s: %v", r.File, err)
+		} else {
+			note("%s: %d packets, %d bytes", r.File, r.Packets, r.Bytes)
+		}
+	}
 	if h.stopEar != nil {
 		h.stopEar()
 	}
@@ -151,7 +158,8 @@ func (h *liveHost) captureState() screens.Capture {
 		return c
 	}
 	st := h.ear.stats()
-	return screens.Capture{Mode: screens.CaptureLive, Interfaces: h.ear.interfaces(), Packets: st.Packets, Dropped: st.Dropped, Sampled: st.Sample}
+	return screens.Capture{Mode: screens.CaptureLive, Interfaces: h.ear.interfaces(), Packets: st.Packets, Dropped: st.Dropped, Sampled: st.Sample,
+		Recording: h.ear.recording()}
 }
 
 func (h *liveHost) applier() *apply.Applier {

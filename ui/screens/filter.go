@@ -17,8 +17,11 @@ type flowFilter struct {
 }
 
 type filterWord struct {
+	text string
 	not  bool
-	hold func(f *capture.Flow, rs string) bool
+	// lasting says that it asks for addresses and ports only, which a flow keeps: packets can be chosen by it.
+	lasting bool
+	hold    func(f *capture.Flow, rs string) bool
 }
 
 // filterKeys are the words before the colon.
@@ -38,14 +41,15 @@ func outcomeWords() []string {
 func parseFilter(text string) (flowFilter, error) {
 	out := flowFilter{text: strings.TrimSpace(text)}
 	for _, word := range strings.Fields(text) {
-		w := filterWord{}
+		w := filterWord{text: word}
 		word, w.not = strings.CutPrefix(word, "!")
 		key, value, keyed := strings.Cut(word, ":")
 		var err error
 		if keyed && (slices.Contains(filterKeys, key) || !strings.Contains(value, ":") && !looksLikeAddress(word)) {
 			w.hold, err = keyedWord(key, value)
+			w.lasting = key == "client" || key == "vip" || key == "virtual" || key == "port"
 		} else {
-			w.hold = anyText(word)
+			w.hold, w.lasting = anyText(word), looksLikeAddress(word)
 		}
 		if err != nil {
 			return flowFilter{}, err
@@ -131,6 +135,30 @@ func (q flowFilter) matches(f *capture.Flow, rs string) bool {
 		}
 	}
 	return true
+}
+
+// packets is the part of the filter by which packets can be chosen: nil when there is none. rest are the words that can not,
+// because what they ask for is known only when the flow has ended. Packets without ports, as ARP and ICMP, are always wanted.
+func (q flowFilter) packets() (want func(*capture.Packet) bool, rest []string) {
+	var words []filterWord
+	for _, w := range q.words {
+		if w.lasting {
+			words = append(words, w)
+		} else {
+			rest = append(rest, w.text)
+		}
+	}
+	if len(words) == 0 {
+		return nil, rest
+	}
+	return func(p *capture.Packet) bool {
+		if p.SrcPort == 0 && p.DstPort == 0 {
+			return true
+		}
+		a, b := netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)
+		q := flowFilter{words: words}
+		return q.matches(&capture.Flow{Client: a, Virtual: b}, "") || q.matches(&capture.Flow{Client: b, Virtual: a}, "")
+	}, rest
 }
 
 // completeFilter completes the last word of a filter as far as there is no choice, and lists what it could become. values are

@@ -53,11 +53,21 @@ const (
 type Capture struct {
 	Mode       CaptureMode
 	Interfaces []string
-	Packets    uint64 // since the start
-	Dropped    uint64 // packets the kernel could not hand over
-	Sampled    int    // one flow in Sampled is followed; 0 or 1 means all
-	Name       string // of the file
-	Err        string // why it is off or failed, and what to type
+	Packets    uint64     // since the start
+	Dropped    uint64     // packets the kernel could not hand over
+	Sampled    int        // one flow in Sampled is followed; 0 or 1 means all
+	Name       string     // of the file
+	Recording  *Recording // what is being written to a file, nil when nothing is
+	Err        string     // why it is off or failed, and what to type
+}
+
+// Recording is a capture file that is being written, or was.
+type Recording struct {
+	File    string // the first of them
+	Files   int
+	Packets uint64
+	Bytes   int64
+	Err     string // why nothing more is written
 }
 
 // Screen is one thing that fills the part between header and footer.
@@ -100,6 +110,11 @@ type (
 	ConfirmMsg struct{ ID string }
 	// UndoMsg takes back a change.
 	UndoMsg struct{ ID string }
+	// RecordMsg begins to write packets to a file that must not exist. Want chooses them, nil means all.
+	RecordMsg struct {
+		Name string
+		Want func(*capture.Packet) bool
+	}
 	// RearmMsg asks for ArmedMsg after a time: something new is to be read before keys count.
 	RearmMsg struct{ After time.Duration }
 )
@@ -121,6 +136,11 @@ type (
 	UndoneMsg struct {
 		Change fixes.Change
 		Err    error
+	}
+	// RecordedMsg says that RecordMsg has begun a file, or why not.
+	RecordedMsg struct {
+		Name string
+		Err  error
 	}
 	// KeptMsg ends ConfirmMsg.
 	KeptMsg struct {
