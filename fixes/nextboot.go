@@ -41,10 +41,35 @@ func NextBoot(p Plan, s *lvs.Snapshot) []string {
 			out = append(out, "the routes and policy rules of this host, where its network configuration keeps them: as "+st.Command())
 		}
 	}
+	for _, st := range p.Steps {
+		out = append(out, otherPlace(st, s)...)
+	}
 	if slices.ContainsFunc(p.Steps, onIPVS) {
 		out = append(out, tablePlace(s))
 	}
 	return out
+}
+
+// otherPlace says where the outcome of a step belongs that no file of ours can hold.
+func otherPlace(st Step, s *lvs.Snapshot) []string {
+	switch st := st.(type) {
+	case LoadModule:
+		return []string{"/etc/modules-load.d/ipvs.conf: " + st.Name}
+	case SetTimeouts:
+		if _, owner := ownerFile(s, "ipvs"); owner == "keepalived" {
+			return []string{fmt.Sprintf("keepalived.conf, global_defs: lvs_timeouts tcp %d tcpfin %d udp %d", st.TCP, st.TCPFin, st.UDP)}
+		}
+		return []string{"where the table of ip_vs is filled at boot: " + st.Command() + " (ipvsadm-save does not save time-outs)"}
+	case AddAccept:
+		file, owner := ownerFile(s, "netfilter")
+		if file == "" {
+			return []string{"the file that loads the packet filter at boot, such as /etc/nftables.conf: the same rule at the head of the same chain"}
+		}
+		return []string{fmt.Sprintf("%s (%s): the same rule at the head of the same chain", file, owner)}
+	case AddNeighbour:
+		return []string{"where permanent neighbours of this host are configured: as " + st.Command()}
+	}
+	return nil
 }
 
 // onIPVS says that a step changes the table of ip_vs.

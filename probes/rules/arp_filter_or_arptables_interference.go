@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -74,6 +75,8 @@ and set arp_filter to 0.`,
 			f.Evidence = append(f.Evidence, sysctlEvidence(c.Snapshot, m.dev, "arp_filter", "0"))
 			advise(&f, c.Name(), "set arp_filter to 0 on all and on the card, also in the file that is loaded at boot",
 				"sysctl -w net.ipv4.conf.all.arp_filter=0", "sysctl -w "+lvs.SysctlName(lvs.ConfPath(m.dev, "arp_filter"))+"=0")
+			cureIfPossible(&f, c.Snapshot, withoutDone(c.Snapshot, fixes.Plan{Title: "answer ARP on " + m.dev + " whatever the route says", Steps: []fixes.Step{
+				fixes.SetSysctl{Path: lvs.ConfPath("all", "arp_filter"), Value: "0"}, fixes.SetSysctl{Path: lvs.ConfPath(m.dev, "arp_filter"), Value: "0"}}}))
 			out = append(out, f)
 		}
 		return out

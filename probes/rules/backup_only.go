@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -65,6 +66,12 @@ To schedule while it is the backup: sysctl -w net.ipv4.vs.backup_only=0.`,
 			addressEvidence(c.Snapshot, vips[0], "on the director that is the master"))
 		advise(&f, c.Name(), "let the program that moves the VIP settle who is the master; or, when this host is, end the backup's daemon",
 			"ipvsadm --stop-daemon backup")
+		if o, moves := owner(c.Snapshot, movers...); moves {
+			f.Fix.Words = fmt.Sprintf("%s settles who is the master (%s): see in its log why it did not make this host one, or why it left the address here", o.Name, o.Evidence)
+		} else if c.Snapshot.Owners != nil && !c.Is(lvs.RoleRealServer) {
+			cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: "schedule also while the synchronisation daemon is a backup",
+				Steps: []fixes.Step{fixes.SetSysctl{Path: "net/ipv4/vs/backup_only", Value: "0"}}})
+		}
 		return []probes.Finding{f}
 	},
 })

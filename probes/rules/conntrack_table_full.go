@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -54,9 +55,16 @@ or keep the VIP out of connection tracking, with a notrack rule in the raw table
 		}
 		advise(&f, c.Name(), "make the table larger, also in the file that is loaded at boot, or keep the VIP out of connection tracking",
 			fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", 2*limit))
+		if limit <= maxConntrack/2 { // each entry takes about 320 bytes
+			cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: "twice as many tracked connections",
+				Steps: []fixes.Step{fixes.SetSysctl{Path: "net/netfilter/nf_conntrack_max", Value: fmt.Sprint(2 * limit)}}})
+		}
 		return []probes.Finding{f}
 	},
 })
+
+// maxConntrack is the largest table that a plan makes.
+const maxConntrack = 1 << 20
 
 // untracks says that some packets are kept out of connection tracking, or that nobody knows.
 func untracks(nf *lvs.Netfilter) bool {

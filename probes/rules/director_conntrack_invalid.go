@@ -142,11 +142,19 @@ func conntrackInvalid(c *probes.Case, s *stop, loose int) probes.Finding {
 	f.Evidence = append(f.Evidence, decisionEvidence(s.decision, "accept for every packet of a client"),
 		probes.Evidence{Fact: "nf_conntrack_tcp_loose", Got: fmt.Sprint(loose), Want: "1, and no rule that drops new packets without SYN", Command: "sysctl net.netfilter.nf_conntrack_tcp_loose"},
 		probes.Evidence{Fact: "whether connections of ip_vs are tracked", Got: "no (0)", Want: "no, and the VIP not tracked before ip_vs either", Command: "sysctl net.ipv4.vs.conntrack"})
-	words, commands := letThrough(c, s, false)
-	if loose == 0 {
-		commands = append([]string{"sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"}, commands...)
-		words = "either of these will do: the first, or accepting the service; write it to the file that is loaded at boot"
+	state = "invalid"
+	if loose != 0 {
+		state = "new"
 	}
-	advise(&f, c.Name(), words, commands...)
+	letPass(&f, c, s, false, func(r *filter.Rules, v lvs.Service) filter.Decision {
+		devices, _ := arrivals(c, v.Address)
+		return firstStop(devices, func(dev string) filter.Decision {
+			return r.BeforeIPVS(filter.Packet{Iif: dev, Dst: v.Address, Protocol: lvs.TCP, DstPort: v.Port, State: state, Flags: "ack"})
+		})
+	})
+	if loose == 0 && !f.Fix.Automatic {
+		f.Fix.Commands = append([]string{"sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"}, f.Fix.Commands...)
+		f.Fix.Words = "either of these will do: the first, or accepting the service; write it to the file that is loaded at boot"
+	}
 	return f
 }

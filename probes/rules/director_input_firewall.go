@@ -115,7 +115,11 @@ func inputFirewall(c *probes.Case, s *stop) probes.Finding {
 	f.Why = fmt.Sprintf("A SYN for %s has to pass the chains of prerouting and input before ip_vs gets it, and ends at \"%s\": it is never scheduled, and %s. "+
 		"That nothing on this host listens on the port is no reason to close it.", s.names(), d.Where(), client)
 	f.Evidence = append(f.Evidence, s.evidence())
-	words, commands := letThrough(c, s, false)
-	advise(&f, c.Name(), words, commands...)
+	letPass(&f, c, s, false, func(r *filter.Rules, v lvs.Service) filter.Decision {
+		devices, _ := arrivals(c, v.Address)
+		return firstStop(devices, func(dev string) filter.Decision {
+			return r.BeforeIPVS(filter.Packet{Iif: dev, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"})
+		})
+	})
 	return f
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -117,5 +118,9 @@ func loops(c *probes.Case, vips []netip.Addr, severity probes.Severity, why stri
 		commands = append([]string{"ipvsadm --start-daemon backup --mcast-interface IFACE"}, commands...)
 	}
 	advise(&f, c.Name(), "let ip_vs do nothing while this host is the backup; the sysctl needs the daemon", commands...)
+	if state == "backup" {
+		cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: "let ip_vs do nothing while this host is the backup",
+			Steps: []fixes.Step{fixes.SetSysctl{Path: "net/ipv4/vs/backup_only", Value: "1"}}})
+	}
 	return f
 }

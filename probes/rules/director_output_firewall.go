@@ -129,7 +129,10 @@ func outputFirewall(c *probes.Case, s *stop) probes.Finding {
 		f.Evidence = append(f.Evidence, probes.Evidence{Fact: "whether connections of ip_vs are tracked", Got: "no (0): the packet's state is untracked on its way out", Want: "accept that does not ask for a state",
 			Command: "sysctl net.ipv4.vs.conntrack"})
 	}
-	words, commands := letThrough(c, s, false)
-	advise(&f, c.Name(), words, commands...)
+	letPass(&f, c, s, false, func(r *filter.Rules, v lvs.Service) filter.Decision {
+		return firstStop(s.devices, func(dev string) filter.Decision {
+			return r.Sent(filter.Packet{Oif: dev, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "untracked"})
+		})
+	})
 	return f
 }

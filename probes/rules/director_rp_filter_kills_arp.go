@@ -2,7 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"net/netip"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -60,6 +62,8 @@ or give it the VIP with its real prefix length, also in the configuration that i
 			f.Evidence = append(f.Evidence, sysctlEvidence(c.Snapshot, m.dev, "rp_filter", "0, or a route back over "+m.dev))
 			advise(&f, c.Name(), "give this director a route to the asker's subnet on that card, also in the configuration that is loaded at boot",
 				fmt.Sprintf("ip route add %s/32 dev %s", m.ask.Src, m.dev))
+			asker := fixes.AddRoute{Table: lvs.TableMain, Dst: netip.PrefixFrom(m.ask.Src, m.ask.Src.BitLen()), Device: m.dev}
+			cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: fmt.Sprintf("a route to %s on %s", m.ask.Src, m.dev), Steps: []fixes.Step{asker}})
 			out = append(out, f)
 		}
 		return out

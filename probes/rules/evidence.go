@@ -96,6 +96,12 @@ func cureIfPossible(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan) {
 	}
 }
 
+// withoutDone leaves out the steps that are done already.
+func withoutDone(s *lvs.Snapshot, plan fixes.Plan) fixes.Plan {
+	plan.Steps = slices.DeleteFunc(slices.Clone(plan.Steps), func(st fixes.Step) bool { return st.Done(s) })
+	return plan
+}
+
 // advise gives a finding a cure to type, on this or another host.
 func advise(f *probes.Finding, host, words string, commands ...string) {
 	if commands == nil {

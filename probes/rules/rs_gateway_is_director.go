@@ -138,6 +138,9 @@ func answersVia(c *probes.Case, vip netip.Addr, d *probes.Host, dev string, hit 
 	}
 	advise(&f, c.Name(), "the route by which this host answers clients has to lead to the router; over SSH, try it with a rule for the VIP only (ip rule add from "+vip.String()+"/32 lookup 100)",
 		routeToRouter(c, "replace"))
+	if severity != probes.Note {
+		answerByRouter(&f, c, vip)
+	}
 	return f
 }
 
@@ -176,5 +179,6 @@ func throughSender(c *probes.Case, vip netip.Addr, a lvs.RouteAnswer) (probes.Fi
 		probes.Evidence{Fact: "MACs of the flow from " + back.Client.String(), Got: fmt.Sprintf("SYN from %s, SYN-ACK to %s", back.SynFrom, back.SynAckTo), Want: "two different ones",
 			Command: fmt.Sprintf("tcpdump -eni %s host %s", a.Device, vip)})
 	advise(&f, c.Name(), "the route by which this host answers clients has to lead to the router and not to the director", routeToRouter(c, "replace"))
+	answerByRouter(&f, c, vip)
 	return f, true
 }

@@ -152,8 +152,11 @@ func rsInputFirewall(c *probes.Case, s *stop) probes.Finding {
 	f.Why = fmt.Sprintf("Packets for %s arrive with the client's address as source and the VIP as destination, and end at \"%s\". Rules that allow the port for the "+
 		"RIP, or from the director, do not hold for them: what clients send is never delivered.", s.names(), s.decision.Where())
 	f.Evidence = append(f.Evidence, s.evidence())
-	words, commands := letThrough(c, s, false)
-	advise(&f, c.Name(), words, commands...)
+	letPass(&f, c, s, false, func(r *filter.Rules, v lvs.Service) filter.Decision {
+		return firstStop(rsDevices(c, v.Address), func(dev string) filter.Decision {
+			return r.Received(filter.Packet{Iif: dev, Dst: v.Address, Protocol: v.Protocol, DstPort: v.Port, State: "new"})
+		})
+	})
 	return f
 }
 

@@ -101,5 +101,8 @@ func rsNoRouteToClient(c *probes.Case, vip netip.Addr) (probes.Finding, bool) {
 		}
 	}
 	advise(&f, c.Name(), "add a route to the clients by way of the router", routeToRouter(c, "add"))
+	if severity != probes.Note {
+		answerByRouter(&f, c, vip)
+	}
 	return f, true
 }

@@ -52,8 +52,11 @@ and in the file that is loaded at boot.`,
 			f.Why = fmt.Sprintf("A real server answers clients with the VIP as source. Answers from %s end at \"%s\", so no SYN-ACK leaves this host and clients wait in vain.",
 				s.names(), s.decision.Where())
 			f.Evidence = append(f.Evidence, decisionEvidence(s.decision, "accept for answers from "+s.names()))
-			words, commands := letThrough(c, s, true)
-			advise(&f, c.Name(), words, commands...)
+			letPass(&f, c, s, true, func(r *filter.Rules, v lvs.Service) filter.Decision {
+				return firstStop(answerDevices(c, v.Address), func(dev string) filter.Decision {
+					return r.Sent(filter.Packet{Oif: dev, Src: v.Address, Protocol: v.Protocol, SrcPort: v.Port, State: "established"})
+				})
+			})
 			out = append(out, f)
 		}
 		return out

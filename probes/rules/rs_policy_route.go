@@ -74,6 +74,7 @@ func rsPolicyRoute(c *probes.Case, vip netip.Addr, weight int) (probes.Finding, 
 			f.Evidence = append(f.Evidence, routeEvidence("the way from the RIP", own, "the same as from the VIP"), routeEvidence("the way from the VIP", answer, "the same as from the RIP"),
 				probes.Evidence{Fact: "the rule for the RIP", Got: fmt.Sprintf("from %s lookup %d", rule.From, rule.Table), Want: "one for the VIP as well", Command: "ip rule show"})
 			advise(&f, c.Name(), "add the same rule for the VIP, and write it where the other is configured", fmt.Sprintf("ip rule add from %s/%d lookup %d pref %d", vip, vip.BitLen(), rule.Table, rule.Priority))
+			sameRule(&f, c, vip, rule)
 			return f, true
 		}
 	}

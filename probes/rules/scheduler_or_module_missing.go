@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -46,6 +47,7 @@ When there is no such module, install the package with the kernel's further modu
 			words += fmt.Sprintf("; then start %s anew (%s)", o.Name, o.Evidence)
 		}
 		advise(&f, c.Name(), words, "modprobe ip_vs")
+		cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: "load ip_vs", Steps: []fixes.Step{fixes.LoadModule{Name: "ip_vs"}}})
 		return []probes.Finding{f}
 	},
 })

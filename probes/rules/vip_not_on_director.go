@@ -123,7 +123,8 @@ func vipMissing(c *probes.Case, vips []netip.Addr) probes.Finding {
 	}
 	elsewhere := make([]string, 0, len(vips))
 	for _, vip := range vips[:min(len(vips), 8)] {
-		elsewhere = append(elsewhere, fmt.Sprintf("make sure that no other director has %s, and tell the neighbours: arping -U -c 3 -I %s %s", vip, device, vip))
+		plan.Steps = append(plan.Steps, fixes.Announce{Device: device, Address: vip})
+		elsewhere = append(elsewhere, fmt.Sprintf("make sure that no other director has %s before: clients would come to either", vip))
 	}
 	cure(&f, c.Snapshot, plan, elsewhere...)
 	return f
