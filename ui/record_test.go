@@ -50,7 +50,7 @@ func TestWritePackets(t *testing.T) {
 	host.refuse = nil
 	d.press("enter")
 	d.hides("Write packets to a file")
-	d.shows("writing to /root/x.pcapng; w ends it", "● writing 0B · 0 dropped")
+	d.shows("writing to /root/x.pcapng; w ends it", "● writing 0 packets, 0B · 0 dropped")
 	packet := func(src, dst string) *capture.Packet {
 		a, b := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
 		return &capture.Packet{Src: a.Addr(), SrcPort: a.Port(), Dst: b.Addr(), DstPort: b.Port()}
