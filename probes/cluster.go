@@ -20,6 +20,8 @@ type Cluster struct {
 	Destinations []DestinationRef
 	// Options is what the operator said.
 	Options Options
+
+	byVIP map[netip.Addr][]DestinationRef // there may be tens of thousands
 }
 
 // Options is what the operator said on the command line.
@@ -36,6 +38,15 @@ func assemble(observed []Observation, opt Options) *Cluster {
 		c.Hosts = append(c.Hosts, newHost(o))
 	}
 	c.Destinations = destinations(c.Hosts)
+	c.byVIP = make(map[netip.Addr][]DestinationRef, len(c.Destinations))
+	for _, ref := range c.Destinations {
+		c.byVIP[ref.Service.Address] = append(c.byVIP[ref.Service.Address], ref)
+		for _, h := range c.Hosts {
+			if h.Has(ref.Destination.Address) {
+				h.named = append(h.named, ref)
+			}
+		}
+	}
 	c.VIPs, c.Named = clusterVIPs(c.Hosts, opt)
 	for i, h := range c.Hosts {
 		h.Roles = rolesOf(c, h)
@@ -132,11 +143,9 @@ func rolesOf(c *Cluster, h *Host) []lvs.Role {
 }
 
 func isRealServer(c *Cluster, h *Host, director bool) bool {
-	for _, ref := range c.Destinations {
-		// A destination that is the director's own address is a local one: that host is both.
-		if h.Has(ref.Destination.Address) {
-			return true
-		}
+	// A destination that is the director's own address is a local one: that host is both.
+	if len(h.named) > 0 {
+		return true
 	}
 	if director {
 		return false
@@ -180,9 +189,9 @@ func (h *Host) forwards() bool {
 // anotherHoldsServiceOn is for a host that has a VIP but is no destination of the director at hand: a second director
 // whose table is empty, say. With the director's own table at hand the table decides who is a real server.
 func anotherHoldsServiceOn(c *Cluster, h *Host, vip netip.Addr) bool {
-	for _, ref := range c.Destinations {
-		if ref.Service.Address == vip && ref.Director != h {
-			return len(Parked(h.Snapshot)) == 0
+	for _, ref := range c.DestinationsOf(vip) {
+		if ref.Director != h {
+			return len(h.parked) == 0
 		}
 	}
 	return false
@@ -228,6 +237,9 @@ func destinations(hosts []*Host) []DestinationRef {
 	return out
 }
 
+// DestinationsOf are the destinations of a VIP's services in all tables at hand.
+func (c *Cluster) DestinationsOf(vip netip.Addr) []DestinationRef { return c.byVIP[vip] }
+
 // With returns the hosts that have the role.
 func (c *Cluster) With(r lvs.Role) []*Host {
 	var out []*Host
@@ -272,13 +284,10 @@ func (c *Cluster) ServedVIPs(h *Host) []netip.Addr {
 			out = append(out, ip)
 		}
 	}
-	refs := c.Destinations
-	for _, ref := range refs {
-		if h.Has(ref.Destination.Address) {
-			add(ref.Service.Address)
-		}
+	for _, ref := range h.named {
+		add(ref.Service.Address)
 	}
-	if len(refs) > 0 && len(out) > 0 {
+	if len(out) > 0 {
 		return out
 	}
 	for _, ip := range c.VIPs {

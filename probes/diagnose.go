@@ -53,8 +53,7 @@ func judge(rule *Rule, h *Host, cluster *Cluster) (found []Finding, undecided []
 		return nil, missing
 	}
 	c := &Case{Host: h, Cluster: cluster, rule: rule}
-	found = rule.Judge(c)
-	return found, c.undecided
+	return fold(rule.Judge(c)), c.undecided
 }
 
 // merge makes one finding of those that say the same of the same host: of two, the more certain one stays. A director and a

@@ -32,6 +32,9 @@ type Host struct {
 	subnets   []Subnet // of wire links
 	ipv4      map[string]bool
 	flows     map[netip.Addr][]capture.Flow
+	services  map[netip.Addr][]lvs.Service
+	named     []DestinationRef // destinations of anybody's table that are this host
+	parked    map[netip.Addr]bool
 	latest    time.Time // when the last packet was seen
 	routing   *lvs.Routing
 	asked     map[lvs.RouteQuery]lvs.RouteAnswer // several rules ask the same
@@ -41,8 +44,18 @@ type Host struct {
 func newHost(o Observation) *Host {
 	h := &Host{Observation: o, addresses: make(map[netip.Addr][]lvs.Address, len(o.Snapshot.Addresses)), flows: map[netip.Addr][]capture.Flow{},
 		routing: lvs.NewRouting(o.Snapshot), asked: map[lvs.RouteQuery]lvs.RouteAnswer{}, rules: filter.Compile(o.Snapshot.Netfilter)}
+	if o.Snapshot.IPVS != nil {
+		h.services = make(map[netip.Addr][]lvs.Service, len(o.Snapshot.IPVS.Services))
+		for _, v := range o.Snapshot.IPVS.Services {
+			h.services[v.Address] = append(h.services[v.Address], v)
+		}
+	}
 	for _, a := range o.Snapshot.Addresses {
 		h.addresses[a.Prefix.Addr()] = append(h.addresses[a.Prefix.Addr()], a)
+	}
+	h.parked = map[netip.Addr]bool{}
+	for _, ip := range Parked(o.Snapshot) {
+		h.parked[ip] = true
 	}
 	wire := map[string]bool{}
 	h.ipv4 = map[string]bool{}
@@ -73,6 +86,12 @@ func (h *Host) Has(ip netip.Addr) bool { return len(h.addresses[ip]) > 0 }
 
 // AddressesOf returns where an address is configured: one entry per device.
 func (h *Host) AddressesOf(ip netip.Addr) []lvs.Address { return h.addresses[ip] }
+
+// ServicesOf are the virtual services of an address in this host's own table.
+func (h *Host) ServicesOf(vip netip.Addr) []lvs.Service { return h.services[vip] }
+
+// Named are the destinations, of any director's table at hand, that are this host.
+func (h *Host) Named() []DestinationRef { return h.named }
 
 // Is tells whether the host has the role.
 func (h *Host) Is(r lvs.Role) bool { return slices.Contains(h.Roles, r) }
@@ -151,6 +170,9 @@ func Parked(s *lvs.Snapshot) []netip.Addr {
 	}
 	return out
 }
+
+// IsParked tells whether an address is one of Parked.
+func (h *Host) IsParked(ip netip.Addr) bool { return h.parked[ip] }
 
 func parking(l lvs.Link) bool {
 	return l.Loopback() || l.Kind == "dummy" || l.Type == "ipip" || strings.HasPrefix(l.Name, "kube-ipvs")

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,8 @@ func manyServices(t testing.TB, n int) *lvs.Snapshot {
 		vip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		v := lvs.Service{Protocol: lvs.TCP, Address: vip, Port: uint16(80 + i%3), Scheduler: "rr"}
 		for d := range 4 {
-			v.Destinations = append(v.Destinations, lvs.Destination{Address: netip.AddrFrom4([4]byte{192, 168, 10, byte(16 + (i+d)%200)}), Port: v.Port, Forward: lvs.Gate, Weight: 1})
+			// The first one serves everything, the others a part each.
+			v.Destinations = append(v.Destinations, lvs.Destination{Address: netip.AddrFrom4([4]byte{192, 168, 10, byte(16 + d*(1+i%60))}), Port: v.Port, Forward: lvs.Gate, Weight: 1})
 		}
 		s.IPVS.Services = append(s.IPVS.Services, v)
 		s.Addresses = append(s.Addresses, lvs.Address{Device: "eth0", Prefix: netip.PrefixFrom(vip, 32), Scope: "global", Label: "eth0"})
@@ -67,7 +69,7 @@ func manyVIPs(t testing.TB, director *lvs.Snapshot) *lvs.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Addresses = append(s.Addresses, lvs.Address{Device: "eth0", Prefix: netip.MustParsePrefix("192.168.10.20/24"), Scope: "global", Secondary: true})
+	s.Addresses = append(s.Addresses, lvs.Address{Device: "eth0", Prefix: netip.MustParsePrefix("192.168.10.16/24"), Scope: "global", Secondary: true})
 	for _, v := range director.IPVS.Services {
 		s.Addresses = append(s.Addresses, lvs.Address{Device: "lo", Prefix: netip.PrefixFrom(v.Address, 32), Scope: "global"})
 		s.Routes = append(s.Routes, lvs.Route{Table: lvs.TableLocal, Type: "local", Dst: netip.PrefixFrom(v.Address, 32), Device: "lo", Scope: "host", Protocol: "kernel"})
@@ -91,6 +93,11 @@ func BenchmarkDiagnoseRealServer(b *testing.B) {
 	}
 }
 
+func loseVIPs(s *lvs.Snapshot) {
+	s.Addresses = slices.DeleteFunc(s.Addresses, func(a lvs.Address) bool { return a.Device == "lo" && a.Prefix.IsSingleIP() })
+	s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Type == "local" && r.Device == "lo" && r.Dst.IsSingleIP() && r.Dst.Addr().As4()[0] == 10 })
+}
+
 // Eight times the services may take about eight times as long, and not sixty-four times; measured roughly, because the machine may be busy.
 func TestDiagnoseIsLinear(t *testing.T) {
 	best := func(n int) time.Duration {
@@ -106,8 +113,65 @@ func TestDiagnoseIsLinear(t *testing.T) {
 		}
 		return shortest
 	}
-	small, large := best(500), best(4000)
-	if large > 32*small+100*time.Millisecond {
-		t.Errorf("8 times as many services take %s, after %s: that is not linear", large, small)
+	// Of a real server with its director at hand, healthy and broken in the same way for every VIP.
+	realServer := func(broken bool) func(int) time.Duration {
+		return func(n int) time.Duration {
+			director := manyServices(t, n)
+			rs := manyVIPs(t, director)
+			if broken {
+				loseVIPs(rs)
+			}
+			shortest := time.Hour
+			for range 3 {
+				start := time.Now()
+				r := probes.Diagnose(All(), []probes.Observation{{Snapshot: rs}, {Snapshot: director}}, probes.Options{})
+				shortest = min(shortest, time.Since(start))
+				if (r.Verdict == probes.VerdictBroken) != broken || len(r.Findings) > 3*probes.Alike {
+					t.Fatalf("%d VIPs, broken %v: verdict %s, %d findings", n, broken, r.Verdict, len(r.Findings))
+				}
+			}
+			return shortest
+		}
+	}
+	for what, best := range map[string]func(int) time.Duration{"a director": best, "a real server": realServer(false), "a broken real server": realServer(true)} {
+		small, large := best(500), best(4000)
+		if large > 32*small+100*time.Millisecond {
+			t.Errorf("%s: 8 times as many services take %s, after %s: that is not linear", what, large, small)
+		}
+	}
+}
+
+// BenchmarkDiagnoseBroken is a large real server that is broken in the same way for every VIP: one fault, and not ten thousand.
+func BenchmarkDiagnoseBroken(b *testing.B) {
+	director := manyServices(b, 10000)
+	for name, change := range map[string]func(*lvs.Snapshot){
+		"no-vips": loseVIPs,
+		"vips-on-card": func(s *lvs.Snapshot) {
+			for i := range s.Addresses {
+				if s.Addresses[i].Prefix.IsSingleIP() {
+					s.Addresses[i].Device = "eth0"
+				}
+			}
+		},
+		"gateway-director": func(s *lvs.Snapshot) {
+			for i := range s.Routes {
+				if s.Routes[i].Dst.Bits() == 0 {
+					s.Routes[i].Gateway = netip.MustParseAddr("192.168.10.2")
+				}
+			}
+		},
+		"strict-rp-filter": func(s *lvs.Snapshot) { s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 }) },
+		"nobody-listens":   func(s *lvs.Snapshot) { s.Sockets = []lvs.Socket{} },
+		"answers-arp":      func(s *lvs.Snapshot) { s.Sysctls["net/ipv4/conf/all/arp_ignore"] = "0" },
+	} {
+		rs := manyVIPs(b, director)
+		change(rs)
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				n = len(probes.Diagnose(All(), []probes.Observation{{Snapshot: rs}, {Snapshot: director}}, probes.Options{}).Findings)
+			}
+			b.ReportMetric(float64(n), "findings")
+		})
 	}
 }

@@ -90,7 +90,7 @@ func sendsElsewhere(c *probes.Case, v lvs.Service) bool {
 
 // activePeer is another director at hand that has the VIP on the wire and this host as a destination for it.
 func activePeer(c *probes.Case, v lvs.Service) (*probes.Host, bool) {
-	for _, ref := range c.Cluster.Destinations {
+	for _, ref := range c.Cluster.DestinationsOf(v.Address) {
 		if ref.Director != c.Host && ref.Service.Key() == v.Key() && ref.Destination.Forward == lvs.Gate && ref.Destination.Weight > 0 &&
 			c.Has(ref.Destination.Address) && len(ref.Director.HoldsOnWire(v.Address)) > 0 {
 			return ref.Director, true

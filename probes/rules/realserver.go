@@ -37,8 +37,8 @@ func arrivalDevices(c *probes.Case, vip netip.Addr) []string {
 	if len(out) > 0 {
 		return out
 	}
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Service.Address == vip && ref.Director != c.Host && dr(ref) &&
+	for _, ref := range c.Cluster.DestinationsOf(vip) {
+		if ref.Director != c.Host && dr(ref) &&
 			!ref.Director.Asked(lvs.RouteQuery{Dst: ref.Destination.Address}).Gateway.IsValid() {
 			for _, a := range c.AddressesOf(ref.Destination.Address) {
 				add(a.Device)
@@ -131,14 +131,14 @@ func servedVIPs(c *probes.Case) []netip.Addr {
 
 // namedByDirector says that another host's table has this one as a destination for the VIP.
 func namedByDirector(c *probes.Case, vip netip.Addr) bool {
-	return slices.ContainsFunc(c.Cluster.Destinations, func(ref probes.DestinationRef) bool {
-		return ref.Director != c.Host && ref.Service.Address == vip && c.Has(ref.Destination.Address)
+	return slices.ContainsFunc(c.Cluster.DestinationsOf(vip), func(ref probes.DestinationRef) bool {
+		return ref.Director != c.Host && c.Has(ref.Destination.Address)
 	})
 }
 
 // ownsService says that the host is itself a director for the VIP: there it may well be on the wire and answer for it.
 func ownsService(h *probes.Host, vip netip.Addr) bool {
-	return h.Snapshot.IPVS != nil && slices.ContainsFunc(h.Snapshot.IPVS.Services, func(v lvs.Service) bool { return v.Address == vip })
+	return len(h.ServicesOf(vip)) > 0
 }
 
 // anotherAnswers says that of two directors another one holds the VIP on the wire now, and this one does not: then this
@@ -203,9 +203,9 @@ func cannotRoute(c *probes.Case) {
 func drVIPs(c *probes.Case) (vips []netip.Addr, weight map[netip.Addr]int) {
 	weight = map[netip.Addr]int{}
 	named := map[netip.Addr]bool{}
-	for _, ref := range c.Cluster.Destinations {
+	for _, ref := range c.Named() {
 		vip := ref.Service.Address
-		if !vip.IsValid() || ref.Director == c.Host || !c.Has(ref.Destination.Address) {
+		if !vip.IsValid() || ref.Director == c.Host {
 			continue
 		}
 		named[vip] = true

@@ -140,8 +140,8 @@ func answerLegs(c *probes.Case, vip netip.Addr) (legs []answerLeg, known bool) {
 		return legs, true
 	}
 	clients := clientsAnywhere(c, vip)
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Service.Address != vip || ref.Destination.Forward != lvs.Gate || ref.Director.Has(ref.Destination.Address) {
+	for _, ref := range c.Cluster.DestinationsOf(vip) {
+		if ref.Destination.Forward != lvs.Gate || ref.Director.Has(ref.Destination.Address) {
 			continue
 		}
 		rip := ref.Destination.Address

@@ -80,9 +80,9 @@ func unanswered(c *probes.Case) []probes.Finding {
 
 // realServerAtHand: then it would see SYN-ACKs leave, and a director need not guess.
 func realServerAtHand(c *probes.Case, vip netip.Addr) bool {
-	return slices.ContainsFunc(c.Cluster.Destinations, func(ref probes.DestinationRef) bool {
+	return slices.ContainsFunc(c.Cluster.DestinationsOf(vip), func(ref probes.DestinationRef) bool {
 		rs := c.Cluster.Holder(ref.Destination.Address)
-		return ref.Service.Address == vip && rs != nil && rs != ref.Director
+		return rs != nil && rs != ref.Director
 	})
 }
 

@@ -72,7 +72,7 @@ func announcingVoices(c *probes.Case) []voice {
 				continue
 			}
 			severity, certainty := weighAnnounce(c, vip, hop)
-			if severity == "" || slices.ContainsFunc(out, func(v voice) bool { return v.dev == hop.dev && slices.Contains(v.vips, vip) }) {
+			if severity == "" || slices.ContainsFunc(out, func(v voice) bool { return v.dev == hop.dev && v.vips[len(v.vips)-1] == vip }) {
 				continue
 			}
 			out = addVoice(out, voice{dev: hop.dev, severity: severity, certainty: certainty}, vip)

@@ -60,26 +60,30 @@ and in the file that is loaded at boot.`,
 // sentHere are the services whose packets a director sends here unchanged: by its table, or because SYNs were seen to come in.
 func sentHere(c *probes.Case) []needed {
 	var out []needed
+	seen := map[string]bool{} // there may be thousands
 	add := func(n needed) {
-		if n.vip.IsValid() && n.port != 0 && n.protocol != "" && !slices.ContainsFunc(out, func(o needed) bool {
-			return o.vip == n.vip && o.port == n.port && o.protocol == n.protocol
-		}) {
+		key := string(n.protocol) + netip.AddrPortFrom(n.vip, n.port).String()
+		if n.vip.IsValid() && n.port != 0 && n.protocol != "" && !seen[key] {
+			seen[key] = true
 			out = append(out, n)
 		}
 	}
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director != c.Host && c.Has(ref.Destination.Address) && dr(ref) {
+	for _, ref := range c.Named() {
+		if ref.Director != c.Host && dr(ref) {
 			add(needed{ref.Service.Address, ref.Service.Protocol, ref.Service.Port, ref.Destination.Weight, probes.Evidence{
 				Fact: "who sends packets for it here", Got: fmt.Sprintf("%s, to %s by %s", ref.Director.Name(), ref.Destination.Address, ref.Destination.Forward), Command: "ipvsadm -Ln"}})
 		}
 	}
-	served := servedVIPs(c)
+	served := map[netip.Addr]bool{}
+	for _, vip := range servedVIPs(c) {
+		served[vip] = true
+	}
 	stalled := map[netip.AddrPort]int{}
 	for _, f := range recentFlows(c.Host) {
 		vip := f.Virtual.Addr()
 		sight := f.Stage(lvs.SynAtRealServer)
 		if f.Vantage != lvs.RoleRealServer || sight.State != lvs.Seen || sight.Direction == capture.Out || f.Forward != "" ||
-			f.Outcome != capture.Stalled || !slices.Contains(served, vip) || namedByDirector(c, vip) {
+			f.Outcome != capture.Stalled || !served[vip] || namedByDirector(c, vip) {
 			continue
 		}
 		// Without a director's table one SYN may be somebody's scan of a port that is rightly closed.

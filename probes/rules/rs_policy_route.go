@@ -85,8 +85,8 @@ func rsPolicyRoute(c *probes.Case, vip netip.Addr, weight int) (probes.Finding, 
 // nobody can say which of its addresses the VIP's answers should follow.
 func ripsOf(c *probes.Case, vip netip.Addr) []netip.Addr {
 	var out []netip.Addr
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director != c.Host && ref.Service.Address == vip && c.Has(ref.Destination.Address) && !slices.Contains(out, ref.Destination.Address) {
+	for _, ref := range c.Cluster.DestinationsOf(vip) {
+		if ref.Director != c.Host && c.Has(ref.Destination.Address) && !slices.Contains(out, ref.Destination.Address) {
 			out = append(out, ref.Destination.Address)
 		}
 	}

@@ -42,14 +42,9 @@ wrong network namespace (lsns -t net).`,
 		for _, ask := range refusedPorts(c) {
 			out = append(out, refusedPort(c, ask))
 		}
-		byVIP := map[netip.Addr][]probes.DestinationRef{}
-		for _, ref := range c.Cluster.Destinations {
-			if ref.Director == c.Host {
-				byVIP[ref.Service.Address] = append(byVIP[ref.Service.Address], ref)
-			}
-		}
 		for _, vip := range serviceVIPs(c) {
-			if port, rs := servedInstead(c, vip, byVIP[vip]); rs != nil && !slices.ContainsFunc(out, func(f probes.Finding) bool { return f.VIP == vip && f.Severity == probes.Outage }) {
+			mine := slices.DeleteFunc(slices.Clone(c.Cluster.DestinationsOf(vip)), func(ref probes.DestinationRef) bool { return ref.Director != c.Host })
+			if port, rs := servedInstead(c, vip, mine); rs != nil && !slices.ContainsFunc(out, func(f probes.Finding) bool { return f.VIP == vip && f.Severity == probes.Outage }) {
 				out = append(out, otherPort(c, netip.AddrPortFrom(vip, port), rs))
 			}
 		}
@@ -122,8 +117,8 @@ func refusedHere(f capture.Flow) bool {
 }
 
 func hasService(c *probes.Case, protocol lvs.Protocol, virtual netip.AddrPort) bool {
-	return slices.ContainsFunc(services(c), func(v lvs.Service) bool {
-		return v.Protocol == protocol && v.Address == virtual.Addr() && (v.Port == virtual.Port() || v.Port == 0)
+	return slices.ContainsFunc(c.ServicesOf(virtual.Addr()), func(v lvs.Service) bool {
+		return v.Protocol == protocol && (v.Port == virtual.Port() || v.Port == 0)
 	})
 }
 
@@ -174,8 +169,8 @@ func refusedPort(c *probes.Case, a asked) probes.Finding {
 // servedBehind is a real server of the VIP that listens on the port at the VIP itself, nil when none is known. What listens at any
 // address (sshd, an exporter) need not be meant for clients.
 func servedBehind(c *probes.Case, a asked) *probes.Host {
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director != c.Host || ref.Service.Address != a.virtual.Addr() {
+	for _, ref := range c.Cluster.DestinationsOf(a.virtual.Addr()) {
+		if ref.Director != c.Host {
 			continue
 		}
 		rs := c.Cluster.Holder(ref.Destination.Address)

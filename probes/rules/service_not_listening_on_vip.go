@@ -52,25 +52,30 @@ may also need a restart. Where the program must listen on another port, redirect
 // portsNeeded are the VIPs and ports that packets come in for: from directors' tables, or seen and not answered.
 func portsNeeded(c *probes.Case) []needed {
 	var out []needed
+	seen := map[string]bool{} // there may be thousands
 	add := func(n needed) {
-		if n.vip.IsValid() && n.port != 0 && (n.protocol == lvs.TCP || n.protocol == lvs.UDP) && !slices.ContainsFunc(out, func(o needed) bool {
-			return o.vip == n.vip && o.port == n.port && o.protocol == n.protocol
-		}) {
+		key := string(n.protocol) + netip.AddrPortFrom(n.vip, n.port).String()
+		if n.vip.IsValid() && n.port != 0 && (n.protocol == lvs.TCP || n.protocol == lvs.UDP) && !seen[key] {
+			seen[key] = true
 			out = append(out, n)
 		}
 	}
-	for _, ref := range c.Cluster.Destinations {
+	for _, ref := range c.Named() {
 		// What is local on a director goes to its own socket, whatever its method is called (ip_vs_null_xmit, or a local route).
-		if !c.Has(ref.Destination.Address) || !dr(ref) && ref.Destination.Forward != lvs.IPIP {
+		if !dr(ref) && ref.Destination.Forward != lvs.IPIP {
 			continue
 		}
 		add(needed{ref.Service.Address, ref.Service.Protocol, ref.Service.Port, ref.Destination.Weight, probes.Evidence{
 			Fact: "who sends packets for it here", Got: fmt.Sprintf("%s, to %s by %s", ref.Director.Name(), ref.Destination.Address, ref.Destination.Forward), Command: "ipvsadm -Ln"}})
 	}
+	served := map[netip.Addr]bool{}
+	for _, vip := range servedVIPs(c) {
+		served[vip] = true
+	}
 	for _, f := range recentFlows(c.Host) {
 		// With a director at hand its table says which ports matter; what else is refused is somebody's scan.
 		vip := f.Virtual.Addr()
-		if f.Vantage == lvs.RoleRealServer && slices.Contains(servedVIPs(c), vip) && !namedByDirector(c, vip) && rstSentHere(c.Host, f) {
+		if f.Vantage == lvs.RoleRealServer && served[vip] && !namedByDirector(c, vip) && rstSentHere(c.Host, f) {
 			add(needed{f.Virtual.Addr(), f.Protocol, f.Virtual.Port(), 1, probes.Evidence{
 				Fact: "what happened", Got: fmt.Sprintf("a SYN from %s to %s was answered with a RST from here", f.Client, f.Virtual),
 				Command: fmt.Sprintf("tcpdump -ni any host %s and tcp port %d", f.Virtual.Addr(), f.Virtual.Port())}})

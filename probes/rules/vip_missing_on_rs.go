@@ -70,13 +70,15 @@ type needed struct {
 // vipsNeeded are the VIPs that directors send to this host, that were seen to come in, or that the operator says it serves.
 func vipsNeeded(c *probes.Case) []needed {
 	var out []needed
+	seen := map[netip.Addr]bool{} // there may be thousands
 	add := func(n needed) {
-		if n.vip.IsValid() && !slices.ContainsFunc(out, func(o needed) bool { return o.vip == n.vip }) {
+		if n.vip.IsValid() && !seen[n.vip] {
+			seen[n.vip] = true
 			out = append(out, n)
 		}
 	}
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director == c.Host || !c.Has(ref.Destination.Address) || !dr(ref) && ref.Destination.Forward != lvs.IPIP {
+	for _, ref := range c.Named() {
+		if ref.Director == c.Host || !dr(ref) && ref.Destination.Forward != lvs.IPIP {
 			continue
 		}
 		add(needed{ref.Service.Address, ref.Service.Protocol, ref.Service.Port, ref.Destination.Weight, probes.Evidence{

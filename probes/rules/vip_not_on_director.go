@@ -69,8 +69,8 @@ For the next boot write it into the network configuration. With systemd-networkd
 // heldByPeer says that another host at hand has the VIP on the wire and is no real server for it: then this one is the standby, and well.
 func heldByPeer(c *probes.Case, vip netip.Addr) bool {
 	return slices.ContainsFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
-		return h != c.Host && len(h.HoldsOnWire(vip)) > 0 && !slices.ContainsFunc(c.Cluster.Destinations, func(ref probes.DestinationRef) bool {
-			return ref.Director == c.Host && ref.Service.Address == vip && h.Has(ref.Destination.Address)
+		return h != c.Host && len(h.HoldsOnWire(vip)) > 0 && !slices.ContainsFunc(c.Cluster.DestinationsOf(vip), func(ref probes.DestinationRef) bool {
+			return ref.Director == c.Host && h.Has(ref.Destination.Address)
 		})
 	})
 }

@@ -41,6 +41,9 @@ others along unless promote_secondaries is 1: look before you do it over SSH.`,
 		for _, vip := range servedVIPs(c) {
 			for _, a := range c.HoldsOnWire(vip) {
 				if f, ok := vipOnRSNIC(c, vip, a); ok {
+					if len(out) <= probes.Alike { // more are not told one by one
+						moveToLo(c, &f, a)
+					}
 					out = append(out, f)
 				}
 			}
@@ -78,8 +81,19 @@ func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, 
 		addressEvidence(c.Snapshot, vip, vip.String()+"/32 on lo"),
 		sysctlEvidence(c.Snapshot, a.Device, "arp_ignore", "does not matter for an address of the card itself"),
 		askedEvidence(c, vip, a.Device))
-	cure(&f, c.Snapshot, fixes.MoveVIPToLo(c.Snapshot, a), "on the director: arping -U -I IFACE -c 3 "+vip.String()+", so that the router learns the right MAC at once")
 	return f, true
+}
+
+// manyAddresses is from how many on a plan, which is tried out step by step, takes longer than anybody waits.
+const manyAddresses = 1000
+
+func moveToLo(c *probes.Case, f *probes.Finding, a lvs.Address) {
+	if len(c.Snapshot.Addresses) > manyAddresses {
+		advise(f, c.Name(), "keep this host quiet first (arp_ignore=1, arp_announce=2), put the VIP on lo, and only then take it off the card",
+			fmt.Sprintf("ip addr add %s/%d dev lo", f.VIP, f.VIP.BitLen()), fmt.Sprintf("ip addr del %s dev %s", a.Prefix, a.Device))
+		return
+	}
+	cure(f, c.Snapshot, fixes.MoveVIPToLo(c.Snapshot, a), "on the director: arping -U -I IFACE -c 3 "+f.VIP.String()+", so that the router learns the right MAC at once")
 }
 
 // knownRealServer says that the host is a real server by more than having the VIP on its card: a director whose
@@ -88,7 +102,7 @@ func knownRealServer(c *probes.Case, vip netip.Addr) bool {
 	if slices.Contains(c.Cluster.Options.Roles, lvs.RoleRealServer) && c.Cluster.Hosts[0] == c.Host {
 		return true
 	}
-	if slices.Contains(probes.Parked(c.Snapshot), vip) {
+	if c.IsParked(vip) {
 		return true
 	}
 	return namedByDirector(c, vip)

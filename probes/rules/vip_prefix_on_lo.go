@@ -86,8 +86,8 @@ func hitByPrefix(c *probes.Case, vip netip.Addr, net netip.Prefix) (probes.Sever
 			return probes.Degraded, probes.Certain, victim
 		}
 	}
-	for _, ref := range c.Cluster.Destinations {
-		if ref.Director != c.Host && c.Has(ref.Destination.Address) {
+	for _, ref := range c.Named() {
+		if ref.Director != c.Host {
 			for _, a := range ref.Director.Snapshot.Addresses {
 				if ip := a.Prefix.Addr(); ip != vip && net.Contains(ip) && !slices.Contains(c.Cluster.VIPs, ip) && reaches(a.Prefix, ref.Destination.Address) {
 					return probes.Outage, probes.Certain, fmt.Sprintf("the director (%s)", ip)
