@@ -10,13 +10,21 @@ import (
 func Markdown(r Rule) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s.\n\n", r.ID, strings.TrimSuffix(r.Title, "."))
-	fmt.Fprintf(&b, "| | |\n|---|---|\n| Stage | `%s` |\n| Judged on | %s |\n| Needs | %s |\n", r.Stage, words(r.Roles), words(r.Needs))
+	fmt.Fprintf(&b, "| | |\n|---|---|\n| Stage | `%s` |\n", r.Stage)
+	if r.Judge == nil {
+		fmt.Fprintf(&b, "| Judged on | %s |\n", onlySuspect)
+	} else {
+		fmt.Fprintf(&b, "| Judged on | %s |\n| Needs | %s |\n", words(r.Roles), words(r.Needs))
+	}
 	if len(r.DependsOn) > 0 {
 		links := make([]string, 0, len(r.DependsOn))
 		for _, id := range slices.Sorted(slices.Values(r.DependsOn)) {
 			links = append(links, fmt.Sprintf("[%s](%s.md)", id, id))
 		}
 		fmt.Fprintf(&b, "| May be a symptom of | %s |\n", strings.Join(links, ", "))
+	}
+	if picture := Drawing(r.Stage); picture != "" {
+		fmt.Fprintf(&b, "\n## Where it breaks\n\n%s", picture)
 	}
 	for _, part := range parts(r) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", part.heading, part.text)
@@ -40,9 +48,16 @@ func Index(rules []Rule) string {
 func Text(r Rule, width int) string {
 	width = max(width, 40)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s\n\nStage      %s\nJudged on  %s\n", r.ID, wrap(r.Title, width), r.Stage, words(r.Roles))
+	judged := words(r.Roles)
+	if r.Judge == nil {
+		judged = onlySuspect
+	}
+	fmt.Fprintf(&b, "%s\n%s\n\nStage      %s\nJudged on  %s\n", r.ID, wrap(r.Title, width), r.Stage, judged)
 	if len(r.DependsOn) > 0 {
 		fmt.Fprintf(&b, "May be a symptom of  %s\n", strings.Join(slices.Sorted(slices.Values(r.DependsOn)), ", "))
+	}
+	if picture := Drawing(r.Stage); picture != "" {
+		b.WriteString("\nWHERE IT BREAKS\n" + picture)
 	}
 	for _, part := range parts(r) {
 		fmt.Fprintf(&b, "\n%s\n", strings.ToUpper(part.heading))
@@ -51,11 +66,14 @@ func Text(r Rule, width int) string {
 	return b.String()
 }
 
+// onlySuspect is what the page of an id without Judge says of it.
+const onlySuspect = "no host: a suspect of flows that stall"
+
 type part struct{ heading, text string }
 
 func parts(r Rule) []part {
 	e := r.Explain
-	all := []part{{"What breaks", e.Breaks}, {"See it by hand", e.ByHand}, {"Cure", e.Cure}, {"Where it comes from", e.Source}}
+	all := []part{{"What breaks", e.Breaks}, {"See it by hand", e.ByHand}, {"Tell it apart", e.Apart}, {"Cure", e.Cure}, {"Where it comes from", e.Source}}
 	var out []part
 	for _, p := range all {
 		if p.text = strings.TrimSpace(p.text); p.text != "" {

@@ -24,6 +24,8 @@ type Rule struct {
 	DependsOn []string
 	// Explain is the page of documentation.
 	Explain Explain
+	// Judge is nil for what no host's facts show: those ids are only ever suspects of a flow that stalls.
+	//
 	// Judge looks at one host that has the role and the sources. It is pure and must not keep or change the Case.
 	Judge func(*Case) []Finding
 }
@@ -33,6 +35,7 @@ type Explain struct {
 	Breaks string // what breaks and what the client sees
 	ByHand string // how to see it without lvstui: commands and what to look for
 	Cure   string // how to cure it now and for the next boot
+	Apart  string // the experiment that tells it from what looks alike, where facts alone do not
 	Source string // kernel file or document behind it
 }
 

@@ -42,7 +42,7 @@ func newExplain() *cobra.Command {
 
 func ruleIDs() []string {
 	var ids []string
-	for _, r := range rules.All() {
+	for _, r := range rules.Explained() {
 		ids = append(ids, r.ID)
 	}
 	return ids
@@ -51,13 +51,13 @@ func ruleIDs() []string {
 func listRules(form format) error {
 	if form == formatJSON {
 		all := []any{}
-		for _, r := range rules.All() {
+		for _, r := range rules.Explained() {
 			all = append(all, ruleJSON(r))
 		}
 		return writeJSON(os.Stdout, all)
 	}
 	var b bytes.Buffer
-	for _, r := range rules.All() {
+	for _, r := range rules.Explained() {
 		fmt.Fprintf(&b, "%-37s %-18s %s\n", r.ID, r.Stage, r.Title)
 	}
 	return writeAll(os.Stdout, b.Bytes())
@@ -65,7 +65,7 @@ func listRules(form format) error {
 
 func ruleJSON(r probes.Rule) map[string]any {
 	return map[string]any{"id": r.ID, "title": r.Title, "stage": r.Stage, "breaks": r.Explain.Breaks,
-		"by_hand": r.Explain.ByHand, "cure": r.Explain.Cure, "source": r.Explain.Source, "depends_on": r.DependsOn}
+		"by_hand": r.Explain.ByHand, "cure": r.Explain.Cure, "source": r.Explain.Source, "depends_on": r.DependsOn, "tell_apart": r.Explain.Apart, "judged": r.Judge != nil}
 }
 
 // didYouMean offers the ids that contain a part of the word.

@@ -95,7 +95,9 @@ func BenchmarkDiagnoseRealServer(b *testing.B) {
 
 func loseVIPs(s *lvs.Snapshot) {
 	s.Addresses = slices.DeleteFunc(s.Addresses, func(a lvs.Address) bool { return a.Device == "lo" && a.Prefix.IsSingleIP() })
-	s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Type == "local" && r.Device == "lo" && r.Dst.IsSingleIP() && r.Dst.Addr().As4()[0] == 10 })
+	s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool {
+		return r.Type == "local" && r.Device == "lo" && r.Dst.IsSingleIP() && r.Dst.Addr().As4()[0] == 10
+	})
 }
 
 // Eight times the services may take about eight times as long, and not sixty-four times; measured roughly, because the machine may be busy.
@@ -160,9 +162,11 @@ func BenchmarkDiagnoseBroken(b *testing.B) {
 				}
 			}
 		},
-		"strict-rp-filter": func(s *lvs.Snapshot) { s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 }) },
-		"nobody-listens":   func(s *lvs.Snapshot) { s.Sockets = []lvs.Socket{} },
-		"answers-arp":      func(s *lvs.Snapshot) { s.Sysctls["net/ipv4/conf/all/arp_ignore"] = "0" },
+		"strict-rp-filter": func(s *lvs.Snapshot) {
+			s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 })
+		},
+		"nobody-listens": func(s *lvs.Snapshot) { s.Sockets = []lvs.Socket{} },
+		"answers-arp":    func(s *lvs.Snapshot) { s.Sysctls["net/ipv4/conf/all/arp_ignore"] = "0" },
 	} {
 		rs := manyVIPs(b, director)
 		change(rs)

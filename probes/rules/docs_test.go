@@ -19,8 +19,8 @@ const docs = "../../docs/findings"
 
 // The pages in docs/findings are written from the rules: `go generate ./probes/rules`.
 func TestDocs(t *testing.T) {
-	pages := map[string]string{"README.md": probes.Index(All())}
-	for _, r := range All() {
+	pages := map[string]string{"README.md": probes.Index(Explained())}
+	for _, r := range Explained() {
 		pages[r.ID+".md"] = probes.Markdown(r)
 	}
 	if *update {
@@ -51,7 +51,7 @@ func TestDocs(t *testing.T) {
 }
 
 func TestTextFitsTheTerminal(t *testing.T) {
-	for _, r := range All() {
+	for _, r := range Explained() {
 		for _, width := range []int{40, 78} {
 			for _, line := range strings.Split(probes.Text(r, width), "\n") {
 				if n := len([]rune(line)); n > width && !strings.HasPrefix(line, "    ") && strings.Contains(strings.TrimSpace(line), " ") &&

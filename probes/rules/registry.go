@@ -9,7 +9,7 @@ import (
 	"lvstui/probes"
 )
 
-var registered []probes.Rule
+var registered, suspects []probes.Rule
 
 // register adds a rule at start-up: `var _ = register(probes.Rule{…})`.
 func register(r probes.Rule) probes.Rule {
@@ -17,20 +17,33 @@ func register(r probes.Rule) probes.Rule {
 	return r
 }
 
+// suspect adds a page about something that no host's facts show. It has no Judge: only a flow that stalls names it.
+func suspect(r probes.Rule) probes.Rule {
+	suspects = append(suspects, r)
+	return r
+}
+
+// Explained returns everything that has a page, rules and suspects, along the handshake path and by id.
+func Explained() []probes.Rule { return sorted(append(slices.Clone(registered), suspects...)) }
+
 // All returns every rule, along the handshake path and by id, so that output does not depend on file names.
 func All() []probes.Rule {
-	out := slices.Clone(registered)
+	return sorted(slices.Clone(registered))
+}
+
+func sorted(out []probes.Rule) []probes.Rule {
 	slices.SortFunc(out, func(a, b probes.Rule) int {
 		return cmp.Or(cmp.Compare(a.Stage.Index(), b.Stage.Index()), cmp.Compare(a.ID, b.ID))
 	})
 	return out
 }
 
-// Find returns the rule with that id.
+// Find returns what has a page with that id: a rule, or a suspect.
 func Find(id string) (probes.Rule, bool) {
-	i := slices.IndexFunc(registered, func(r probes.Rule) bool { return r.ID == id })
+	all := Explained()
+	i := slices.IndexFunc(all, func(r probes.Rule) bool { return r.ID == id })
 	if i < 0 {
 		return probes.Rule{}, false
 	}
-	return registered[i], true
+	return all[i], true
 }
