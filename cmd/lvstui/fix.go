@@ -1,39 +1,34 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"lvstui/fixes"
-	"lvstui/fixes/apply"
-	"lvstui/lvs"
 	"lvstui/probes"
 	"lvstui/probes/rules"
 	"lvstui/ui/kit"
 )
 
 type fixOptions struct {
-	all, dryRun, yes bool
-	format           format
-	check            checkOptions
+	all    bool
+	terms  termsFlags
+	format format
+	check  checkOptions
 }
 
 func newFix() *cobra.Command {
 	opt := fixOptions{format: formatText}
 	cmd := &cobra.Command{
 		Use:   "fix ID…",
-		Short: "Cure findings on this host: plan, show, ask, apply, verify",
-		Long: "fix shows what it would do, what it found, how it is taken back and what it risks, and asks. What it does is journalled\n" +
-			"before it begins, verified after it, and taken back when it does not hold. lvstui undo takes it back later.",
+		Short: "Cure findings on this host: plan, show, ask, apply, verify, confirm",
+		Long: "fix shows what it would do, what it found, how it is taken back and what it risks, and asks.\n" +
+			"What it does is journalled before it begins, verified after it, and taken back when it does not hold.\n\n" + termsWords,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return ruleIDs(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -41,8 +36,7 @@ func newFix() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opt.all, "all", false, "everything that this host can cure")
-	f.BoolVar(&opt.dryRun, "dry-run", false, "show only")
-	f.BoolVarP(&opt.yes, "yes", "y", false, "do not ask")
+	opt.terms.bind(f)
 	f.Var(&opt.format, "format", "text for people, json for programs")
 	f.Var(&opt.check.vips, "vip", "a virtual address that this host is to serve")
 	f.Var(&opt.check.roles, "role", "what this host is: client, router, director, real-server")
@@ -51,6 +45,9 @@ func newFix() *cobra.Command {
 }
 
 func runFix(ctx context.Context, opt fixOptions, ids []string) error {
+	if err := opt.terms.check(); err != nil {
+		return err
+	}
 	if len(ids) == 0 && !opt.all {
 		return withHint(errors.New("fix needs the id of a finding, or --all"), "lvstui check, which finds them")
 	}
@@ -64,14 +61,14 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 		return err
 	}
 	report := diagnose(observed, opt.check)
-	plans, err := chosenPlans(report, ids, opt.all)
+	cures, err := chosenCures(report, ids, opt.all)
 	if err != nil {
 		return err
 	}
-	if opt.format == formatJSON && opt.dryRun {
+	if opt.format == formatJSON && opt.terms.dryRun {
 		previews := []fixes.Preview{}
-		for _, p := range plans {
-			v, err := p.Show(observed[0].Snapshot)
+		for _, c := range cures {
+			v, err := c.plan.Show(observed[0].Snapshot)
 			if err != nil {
 				return err
 			}
@@ -80,29 +77,43 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 		return writeJSON(os.Stdout, map[string]any{"schema": 1, "plans": previews})
 	}
 	changes := []fixes.Change{}
-	for _, p := range plans {
-		c, err := fixOne(ctx, opt, p)
+	for i, c := range cures {
+		change, err := fixOne(ctx, opt, c)
+		if change != nil {
+			changes = append(changes, *change)
+		}
 		if err != nil {
-			return err
+			return errors.Join(printChanges(opt.format, changes), err)
 		}
-		if c != nil {
-			changes = append(changes, *c)
+		if rest := len(cures) - i - 1; change != nil && change.State == fixes.Waiting && rest > 0 {
+			note("%d more to cure: the same again once this change is confirmed", rest)
+			break
 		}
 	}
-	if opt.format == formatJSON {
-		return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes})
+	return printChanges(opt.format, changes)
+}
+
+func printChanges(form format, changes []fixes.Change) error {
+	if form != formatJSON {
+		return nil
 	}
-	return nil
+	return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes})
 }
 
 func diagnose(observed []probes.Observation, opt checkOptions) probes.Report {
 	return probes.Diagnose(rules.All(), observed, probes.Options{VIPs: opt.vips, Roles: opt.roles})
 }
 
-// chosenPlans are the plans of the findings asked for that this host can carry out, each plan once: two findings may have
+// cure is a plan and the findings that are gone after it, by their keys.
+type cure struct {
+	plan fixes.Plan
+	keys []string
+}
+
+// chosenCures are the plans of the findings asked for that this host can carry out, each plan once: two findings may have
 // one cure.
-func chosenPlans(r probes.Report, ids []string, all bool) ([]fixes.Plan, error) {
-	var plans []fixes.Plan
+func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
+	var cures []cure
 	seen := map[string]bool{}
 	var elsewhere []string
 	for _, f := range r.Findings {
@@ -114,10 +125,12 @@ func chosenPlans(r probes.Report, ids []string, all bool) ([]fixes.Plan, error) 
 			elsewhere = append(elsewhere, cureByHand(f))
 			continue
 		}
-		same := func(p fixes.Plan) bool { return slices.Equal(p.Commands(), f.Fix.Plan.Commands()) }
-		if !slices.ContainsFunc(plans, same) {
-			plans = append(plans, f.Fix.Plan)
+		same := func(c cure) bool { return slices.Equal(c.plan.Commands(), f.Fix.Plan.Commands()) }
+		i := slices.IndexFunc(cures, same)
+		if i < 0 {
+			i, cures = len(cures), append(cures, cure{plan: f.Fix.Plan})
 		}
+		cures[i].keys = append(cures[i].keys, f.Key())
 	}
 	for _, id := range ids {
 		if !seen[id] {
@@ -130,7 +143,7 @@ func chosenPlans(r probes.Report, ids []string, all bool) ([]fixes.Plan, error) 
 		}
 		note("%s", text)
 	}
-	return plans, nil
+	return cures, nil
 }
 
 func cureByHand(f probes.Finding) string {
@@ -147,175 +160,30 @@ func cureByHand(f probes.Finding) string {
 	return text
 }
 
-// fixOne shows a plan, asks, applies it and looks whether the finding is gone. It returns nil when nothing was changed.
-func fixOne(ctx context.Context, opt fixOptions, plan fixes.Plan) (*fixes.Change, error) {
-	seen, err := look(ctx, opt.check.vips, nil)
+// fixOne shows a plan, asks, applies it and looks whether the findings are gone. It returns nil when nothing was changed.
+func fixOne(ctx context.Context, opt fixOptions, c cure) (*fixes.Change, error) {
+	h := thisHost{vips: opt.check.vips, root: opt.terms.root}
+	seen, err := h.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	preview, err := plan.Show(seen)
+	preview, err := c.plan.Show(seen)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", plan.ID, err)
+		return nil, fmt.Errorf("%s: %w", c.plan.ID, err)
 	}
-	change, err := carryOut(ctx, opt, plan, preview, seen)
-	if err != nil || change == nil {
-		return nil, err
-	}
-	return change, stillThere(ctx, opt, plan.ID)
-}
-
-// carryOut shows a plan, asks and applies it. It returns nil when nothing was changed.
-func carryOut(ctx context.Context, opt fixOptions, plan fixes.Plan, preview fixes.Preview, seen *lvs.Snapshot) (*fixes.Change, error) {
-	printPreview(os.Stderr, preview)
-	if opt.dryRun {
-		return nil, nil
-	}
-	if !opt.yes {
-		ok, err := ask("apply? [y/N] ")
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			note("nothing changed")
-			return nil, nil
-		}
-	}
-	change, err := applier(opt.check.vips).Apply(ctx, plan, seen, fixes.Terms{}, func(step int, done bool, err error) {
-		if done && err == nil {
-			note("  done: %s", plan.Steps[step].Command())
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	note("verified. To take it back: lvstui undo")
-	return &change, nil
+	return h.carryOut(ctx, opt.terms, c.plan, preview, seen, func() error { return stillThere(ctx, opt, c.keys) })
 }
 
 // stillThere looks again: a cure that leaves the finding is said, not hidden.
-func stillThere(ctx context.Context, opt fixOptions, id string) error {
+func stillThere(ctx context.Context, opt fixOptions, keys []string) error {
 	s, err := look(ctx, opt.check.vips, nil)
 	if err != nil {
 		return err
 	}
 	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, opt.check).Findings {
-		if f.ID == id {
-			return withHint(fmt.Errorf("%s is still found after the fix: %s", id, f.Title), "lvstui undo")
+		if slices.Contains(keys, f.Key()) {
+			return fmt.Errorf("%s is still found after the fix: %s", f.ID, f.Title)
 		}
 	}
 	return nil
-}
-
-// applier changes this host.
-func applier(vips addrs) *apply.Applier {
-	return &apply.Applier{Look: func(ctx context.Context) (*lvs.Snapshot, error) { return look(ctx, vips, nil) }}
-}
-
-func printPreview(w io.Writer, v fixes.Preview) {
-	fmt.Fprintf(w, "%s on %s\n", kit.Clean(v.Title), kit.Clean(v.Host))
-	for i, l := range v.Lines {
-		fmt.Fprintf(w, "  %d  %s\n       %s; %s\n", i+1, kit.Clean(l.Command), l.Does, kit.Clean(l.Was))
-	}
-	for _, u := range v.Undo {
-		fmt.Fprintf(w, "  undo: %s\n", kit.Clean(u))
-	}
-	if len(v.Risks) == 0 {
-		fmt.Fprintln(w, "  risk: none seen for your session")
-	}
-	for _, r := range v.Risks {
-		fmt.Fprintf(w, "  RISK: %s\n", kit.Clean(r))
-	}
-	for _, n := range v.NextBoot {
-		fmt.Fprintf(w, "  next boot, by hand: %s\n", kit.Clean(n))
-	}
-	for _, e := range v.Elsewhere {
-		fmt.Fprintf(w, "  elsewhere: %s\n", kit.Clean(e))
-	}
-}
-
-// ask puts a question whose default answer is no.
-func ask(question string) (bool, error) {
-	if !isTerminal(os.Stdin) {
-		return false, withHint(errors.New("standard input is not a terminal, so nobody can be asked"), "the same with --yes, or with --dry-run to look only")
-	}
-	fmt.Fprint(os.Stderr, question)
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes", nil
-}
-
-func newUndo() *cobra.Command {
-	var list, all bool
-	form := formatText
-	cmd := &cobra.Command{
-		Use:   "undo",
-		Short: "Take back the last change",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a := applier(nil)
-			if list {
-				return listChanges(cmd.Context(), a, form)
-			}
-			return undo(cmd.Context(), a, all, form)
-		},
-	}
-	cmd.Flags().BoolVar(&list, "list", false, "show the changes made on this host, newest last")
-	cmd.Flags().BoolVar(&all, "all", false, "take back everything, newest first")
-	cmd.Flags().Var(&form, "format", "text for people, json for programs")
-	return cmd
-}
-
-func undo(ctx context.Context, a *apply.Applier, all bool, form format) error {
-	changes, err := a.List(ctx)
-	if err != nil {
-		return err
-	}
-	undone := []fixes.Change{}
-	for _, c := range slices.Backward(changes) {
-		if !c.Open() {
-			continue
-		}
-		back, err := a.Undo(ctx, c.ID)
-		if err != nil {
-			return err
-		}
-		note("taken back: %s", kit.Clean(back.Title))
-		for _, cmd := range back.UndoCommands {
-			note("  %s", kit.Clean(cmd))
-		}
-		if undone = append(undone, back); !all {
-			break
-		}
-	}
-	if len(undone) == 0 {
-		note("nothing to take back in this network namespace")
-	}
-	if form == formatJSON {
-		return writeJSON(os.Stdout, map[string]any{"schema": 1, "undone": undone})
-	}
-	return nil
-}
-
-func listChanges(ctx context.Context, a *apply.Applier, form format) error {
-	changes, err := a.List(ctx)
-	if err != nil {
-		return err
-	}
-	if form == formatJSON {
-		return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": append([]fixes.Change{}, changes...)})
-	}
-	var b strings.Builder
-	for _, c := range changes {
-		fmt.Fprintf(&b, "%s  %-11s %s\n", c.AppliedAt.Local().Format(time.DateTime), c.State, kit.Clean(c.Title))
-		for _, cmd := range c.Commands {
-			fmt.Fprintf(&b, "    %s\n", kit.Clean(cmd))
-		}
-	}
-	if len(changes) == 0 {
-		note("no change was made in this network namespace")
-	}
-	return writeAll(os.Stdout, []byte(b.String()))
 }

@@ -33,7 +33,7 @@ func main() {
 // run is the whole program but for os.Exit, so that tests can be it.
 func run(args []string) int {
 	if len(args) > 0 && args[0] == apply.WatchdogCommand {
-		return applier(nil).Watchdog(args[1:])
+		return thisHost{}.applier().Watchdog(args[1:])
 	}
 	if err := stdoutOpen(); err != nil {
 		fmt.Fprintln(os.Stderr, "lvstui:", err)
@@ -120,6 +120,6 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), opt) },
 	}
 	opt.bind(root)
-	root.AddCommand(newCheck(), newFlows(), newFix(), newSetup(), newUndo(), newSnapshot(), newExplain(), newLab())
+	root.AddCommand(newCheck(), newFlows(), newFix(), newSetup(), newUndo(), newConfirm(), newSnapshot(), newExplain(), newLab())
 	return root
 }

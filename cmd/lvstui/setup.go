@@ -16,7 +16,8 @@ import (
 )
 
 type setupOptions struct {
-	fix         fixOptions // --dry-run, --yes, --format
+	terms       termsFlags
+	format      format
 	vip         vipFlag
 	services    portsFlag
 	realServers realServersFlag
@@ -45,11 +46,11 @@ func newSetup() *cobra.Command {
 }
 
 func newSetupRole(role, short, example string, plan setUp) *cobra.Command {
-	opt := setupOptions{fix: fixOptions{format: formatText}}
+	opt := setupOptions{format: formatText}
 	cmd := &cobra.Command{
 		Use: role, Short: short, Example: example, Args: cobra.NoArgs,
 		Long: short + ".\n\nIt shows what it would do, how it is taken back and what it risks, and asks. Run again, there is nothing left to do.\n" +
-			"What cannot work is refused, with the reason. What the router and the other hosts need is printed.",
+			"What cannot work is refused, with the reason. What the router and the other hosts need is printed.\n\n" + termsWords,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSetup(cmd.Context(), opt, plan) },
 	}
 	f := cmd.Flags()
@@ -61,9 +62,8 @@ func newSetupRole(role, short, example string, plan setUp) *cobra.Command {
 		f.StringVar(&opt.scheduler, "scheduler", "rr", "how clients are shared out: rr, wrr, lc, wlc, sh, …")
 		f.StringVar(&opt.device, "interface", "", "where the VIP goes; without it where its subnet or the real servers are")
 	}
-	f.BoolVar(&opt.fix.dryRun, "dry-run", false, "show only")
-	f.BoolVarP(&opt.fix.yes, "yes", "y", false, "do not ask")
-	f.Var(&opt.fix.format, "format", "text for people, json for programs")
+	opt.terms.bind(f)
+	f.Var(&opt.format, "format", "text for people, json for programs")
 	return cmd
 }
 
@@ -75,10 +75,14 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 	if len(opt.gateway) == 1 {
 		spec.Gateway = opt.gateway[0]
 	}
-	if spec.VIP.IsValid() {
-		opt.fix.check.vips = addrs{spec.VIP.Addr()}
+	if err := opt.terms.check(); err != nil {
+		return err
 	}
-	seen, err := look(ctx, opt.fix.check.vips, nil)
+	h := thisHost{root: opt.terms.root}
+	if spec.VIP.IsValid() {
+		h.vips = addrs{spec.VIP.Addr()}
+	}
+	seen, err := h.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,7 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", plan.ID, err)
 	}
-	if opt.fix.format == formatJSON && opt.fix.dryRun {
+	if opt.format == formatJSON && opt.terms.dryRun {
 		return writeJSON(os.Stdout, map[string]any{"schema": 1, "plans": []fixes.Preview{preview}})
 	}
 	var change *fixes.Change
@@ -99,22 +103,22 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 		for _, e := range plan.Elsewhere {
 			note("  elsewhere: %s", kit.Clean(e))
 		}
-	} else if change, err = carryOut(ctx, opt.fix, plan, preview, seen); err != nil {
+	} else if change, err = h.carryOut(ctx, opt.terms, plan, preview, seen, nil); err != nil && change == nil {
 		return err
 	}
-	if opt.fix.format == formatJSON {
+	if opt.format == formatJSON {
 		changes := []fixes.Change{}
 		if change != nil {
 			changes = append(changes, *change)
 		}
-		return writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes, "elsewhere": preview.Elsewhere})
+		return errors.Join(writeJSON(os.Stdout, map[string]any{"schema": 1, "changes": changes, "elsewhere": preview.Elsewhere}), err)
 	}
-	return nil
+	return err
 }
 
 // refuseSetup says why the host can not be set up like this.
 func refuseSetup(opt setupOptions, problems []fixes.Problem) error {
-	if opt.fix.format == formatJSON {
+	if opt.format == formatJSON {
 		if err := writeJSON(os.Stdout, map[string]any{"schema": 1, "problems": problems}); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ const DefaultDir = "/var/lib/lvstui"
 type Applier struct {
 	// Dir holds the journal, DefaultDir when empty. It must survive lvstui, not a reboot: changes do not either.
 	Dir string
-	// Root is what the paths of files are below, "/" when empty.
+	// Root is what the paths of the files of a new change are below, "/" when empty.
 	Root string
 	// Look takes a fresh snapshot of the calling thread's network namespace.
 	Look func(context.Context) (*lvs.Snapshot, error)
@@ -131,6 +132,11 @@ func (a *Applier) prepare(ctx context.Context, j *journal, plan fixes.Plan, seen
 	r, err := newRecord(plan, undo, course, fresh, terms)
 	if err != nil {
 		return nil, nil, err
+	}
+	if r.Root = a.Root; r.Root != "" {
+		if r.Root, err = filepath.Abs(r.Root); err != nil {
+			return nil, nil, err
+		}
 	}
 	a.reached("planned")
 	return r, fresh, j.add(r, all)

@@ -19,15 +19,11 @@ import (
 func (a *Applier) Confirm(ctx context.Context, id string) (fixes.Change, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	j, err := a.open()
+	j, all, err := a.openExisting()
 	if err != nil {
 		return fixes.Change{}, explainAs(err, "sudo lvstui confirm")
 	}
 	defer j.Close()
-	all, err := j.read()
-	if err != nil {
-		return fixes.Change{}, err
-	}
 	r, err := chooseWaiting(all, id)
 	if err != nil {
 		return fixes.Change{}, err
@@ -77,7 +73,7 @@ func (a *Applier) keep(j *journal, r *record) error {
 		a.reached("kept")
 		if err := a.writeFiles(j, r); err != nil {
 			short = fmt.Errorf("change %s is kept, but for now only, until the next boot: %w", r.Change.ID, err)
-			r.Change.Error = short.Error()
+			r.Change.Error, r.Change.Files = short.Error(), nil
 		}
 	}
 	r.Phase, r.Change.State = phaseSettled, fixes.Applied

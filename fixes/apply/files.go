@@ -61,7 +61,7 @@ func (a *Applier) writeFiles(j *journal, r *record) error {
 	if len(r.Files) == 0 {
 		return nil
 	}
-	t, err := a.openTree()
+	t, err := openTree(r.Root)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (a *Applier) takeBackFiles(j *journal, r *record) (left string, err error) 
 	if !slices.ContainsFunc(r.Files, fileEntry.touched) {
 		return "", nil
 	}
-	t, err := a.openTree()
+	t, err := openTree(r.Root)
 	if err != nil {
 		return "", err
 	}
@@ -168,7 +168,7 @@ func (a *Applier) writable(edits []fixes.FileEdit) error {
 	if len(edits) == 0 {
 		return nil
 	}
-	t, err := a.openTree()
+	t, err := openTree(a.Root)
 	if err != nil {
 		return err
 	}
@@ -203,12 +203,11 @@ func joinWords(a, b string) string {
 // tree is the file system that the files are in. Nothing in it leads out of it.
 type tree struct{ *os.Root }
 
-func (a *Applier) openTree() (*tree, error) {
-	name := a.Root
-	if name == "" {
-		name = "/"
+func openTree(root string) (*tree, error) {
+	if root == "" {
+		root = "/"
 	}
-	r, err := os.OpenRoot(name)
+	r, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the root of the files: %w", err)
 	}

@@ -53,6 +53,7 @@ type record struct {
 	Wait   *wait        `json:"wait,omitempty"` // nil: it is kept without asking
 	Steps  []entry      `json:"steps"`
 	Files  []fileEntry  `json:"files,omitempty"`
+	Root   string       `json:"root,omitempty"` // what the paths of Files are below, "/" when empty
 	Course fixes.Course `json:"course"`
 
 	onDisk string // the phase that the file has
@@ -144,6 +145,26 @@ func (a *Applier) open() (*journal, error) {
 	return j, nil
 }
 
+// openExisting is open for what needs a change that is there: it makes no journal. Without one all is empty and Close has nothing to do.
+func (a *Applier) openExisting() (*journal, []*record, error) {
+	j, err := a.openUnlocked()
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Stat(j.dir); errors.Is(err, os.ErrNotExist) {
+		return j, nil, nil
+	}
+	if j, err = a.open(); err != nil {
+		return nil, nil, err
+	}
+	all, err := j.read()
+	if err != nil {
+		j.Close()
+		return nil, nil, err
+	}
+	return j, all, nil
+}
+
 // patience is how long to wait for another lvstui: a watchdog only looks, and is gone again.
 const patience = time.Second
 
@@ -172,7 +193,11 @@ func (a *Applier) openUnlocked() (*journal, error) {
 	return &journal{dir: filepath.Join(dir, key)}, nil
 }
 
-func (j *journal) Close() { j.lock.Close() }
+func (j *journal) Close() {
+	if j.lock != nil {
+		j.lock.Close()
+	}
+}
 
 // read returns the changes, oldest first. Those that cannot be read are left out and told in the error.
 func (j *journal) read() ([]*record, error) {

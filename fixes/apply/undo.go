@@ -35,15 +35,11 @@ func (a *Applier) List(context.Context) ([]fixes.Change, error) {
 func (a *Applier) Undo(ctx context.Context, id string) (fixes.Change, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	j, err := a.open()
+	j, all, err := a.openExisting()
 	if err != nil {
 		return fixes.Change{}, a.explainUndo(err)
 	}
 	defer j.Close()
-	all, err := j.read()
-	if err != nil {
-		return fixes.Change{}, err
-	}
 	r, err := choose(all, id)
 	if err != nil {
 		return fixes.Change{}, err

@@ -46,13 +46,7 @@ func (a *Applier) arm(j *journal, r *record) error {
 	if err != nil {
 		return err
 	}
-	root := a.Root
-	if root != "" {
-		if root, err = filepath.Abs(root); err != nil {
-			return err
-		}
-	}
-	args := []string{WatchdogCommand, dir, r.Change.ID, root, strconv.Itoa(unix.Getpid())}
+	args := []string{WatchdogCommand, dir, r.Change.ID, strconv.Itoa(unix.Getpid())}
 	if run := systemdRun(); run != "" {
 		// By /proc, so that it is this very program, even when its file has been replaced.
 		scope := []string{run, "--scope", "--quiet", "--slice=system.slice", "--unit=" + unitName(j, r), "--description=lvstui takes back change " + r.Change.ID +
@@ -122,12 +116,12 @@ func launch(argv []string) error {
 func (a *Applier) Watchdog(args []string) int {
 	runtime.LockOSThread()
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE, unix.SIGTSTP)
-	if len(args) != 4 {
+	if len(args) != 3 {
 		fmt.Fprintf(os.Stderr, "lvstui %s is what lvstui starts itself to take a change back; see `lvstui confirm --help`\n", WatchdogCommand)
 		return 3
 	}
-	a.Dir, a.Root = args[0], args[2]
-	w, err := a.watch(args[1], args[3])
+	a.Dir = args[0]
+	w, err := a.watch(args[1], args[2])
 	if err != nil {
 		fmt.Println(err)
 		return 1

@@ -277,7 +277,7 @@ func TestAnLvstuiThatIsStuckIsEnded(t *testing.T) {
 func TestAWatchdogIsOfNoUseByHand(t *testing.T) {
 	a, before, plan := host(t)
 	c := waiting(t, a, plan, before, fixes.Terms{ConfirmWithin: time.Hour})
-	if got := applier("").Watchdog([]string{a.Dir, c.ID, "", "1"}); got == 0 {
+	if got := applier("").Watchdog([]string{a.Dir, c.ID, "1"}); got == 0 {
 		t.Error("a second watchdog")
 	}
 	if got := applier("").Watchdog([]string{a.Dir}); got == 0 {
