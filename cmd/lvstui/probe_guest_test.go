@@ -130,6 +130,37 @@ func TestProbeHearsARealServerAnswer(t *testing.T) {
 	}
 }
 
+// IPv6: the real server has the VIP on its card too, without the check for duplicates.
+func TestProbeHearsARealServerAdvertise(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Single, NoClient: true})
+	for host, own := range map[string]string{lab.Director: "2001:db8::2", lab.RealServer1: "2001:db8::11", lab.RealServer2: "2001:db8::12"} {
+		for _, dev := range []string{"all", "eth0", "lo"} {
+			if err := c.Host(host).Do(exec.Command("sysctl", "-w", "net.ipv6.conf."+dev+".disable_ipv6=0").Run); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dev := map[string]string{lab.RealServer1: "lo"}[host]
+		if dev == "" {
+			dev = "eth0"
+		}
+		c.ip(host, "address", "add", own+"/64", "dev", "eth0", "nodad")
+		c.ip(host, "address", "add", "2001:db8::8/128", "dev", dev, "nodad")
+	}
+	if err := c.Host(lab.Director).Do(exec.Command("sh", "-c",
+		"ipvsadm -A -t [2001:db8::8]:80 -s rr && ipvsadm -a -t [2001:db8::8]:80 -r [2001:db8::11] -g && ipvsadm -a -t [2001:db8::8]:80 -r [2001:db8::12] -g").Run); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // link-local addresses are checked for duplicates
+	r := c.probed(lab.Director, "--probe", "arp,dsr", "--vip", "2001:db8::8")
+	if got := answerers(r); got != "eth0 holds 02:00:00:00:12:00 2+0" {
+		t.Errorf("the director hears %q answer for its VIP, want rs2, to both solicitations", got)
+	}
+	expectProbed(t, r, "v6-vip-on-rs-nic", probes.Strong, "2001:db8::12")
+	if got := results(r); got != "2001:db8::11 refuses , 2001:db8::12 refuses " && got != "2001:db8::11 accepts , 2001:db8::12 accepts " {
+		t.Errorf("the SYNs came to %q", got)
+	}
+}
+
 func TestProbeHearsAStranger(t *testing.T) {
 	c := startCluster(t, lab.Spec{Topology: lab.Single, NoClient: true})
 	c.stranger(c.VIP() + "/32")

@@ -47,7 +47,7 @@ from the director:
 			}
 		}
 		for _, k := range claims(c) {
-			if k.kind == aRealServer {
+			if k.kind == aRealServer && k.vip.Is4() {
 				out = append(out, rsHeardAnswering(c, k))
 			}
 		}

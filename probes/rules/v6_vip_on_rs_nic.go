@@ -21,7 +21,11 @@ never used. It looks configured, and nothing works. Where the check is switched 
 card only, so IPv6 needs nothing like arp_ignore.`,
 		ByHand: `On both hosts; look for "dadfailed", and for the interface:
 
-    ip -6 -o address show to 2001:db8::8`,
+    ip -6 -o address show to 2001:db8::8
+
+From the director, who else answers:
+
+    lvstui check --probe arp --vip 2001:db8::8`,
 		Cure: `On the real server the VIP belongs on lo:
 
     ip addr add 2001:db8::8/128 dev lo
@@ -49,9 +53,23 @@ Then take the failed address away on the director and add it again.`,
 				out = append(out, bothOnWire(c, vip, a, other))
 			}
 		}
+		for _, k := range claims(c) {
+			if k.kind == aRealServer && k.vip.Is6() {
+				out = append(out, rsHeardAdvertising(c, k))
+			}
+		}
 		return out
 	},
 })
+
+// rsHeardAdvertising is the finding from elsewhere: somebody heard a real server answer for the VIP, which it can only on a card.
+func rsHeardAdvertising(c *probes.Case, k claim) probes.Finding {
+	f := claimFinding(c, k, probes.Strong)
+	f.Title = fmt.Sprintf("%s answers for %s", k.host, k.vip)
+	f.Why = fmt.Sprintf("%s was heard to answer for %s, which %s has as well. A host answers for addresses of the asked card only, so it has the VIP there and not on lo. Clients come to either.", k.host, k.vip, k.rival)
+	advise(&f, k.host, "put the VIP on lo and take it off the card", fmt.Sprintf("ip addr add %s/128 dev lo", k.vip), fmt.Sprintf("ip -6 -o address show to %s", k.vip))
+	return f
+}
 
 // otherOnWire is another host at hand that has the VIP on a card.
 func otherOnWire(c *probes.Case, vip netip.Addr) (*probes.Host, bool) {
