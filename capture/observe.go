@@ -37,7 +37,7 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 			r.looped = min(r.looped+1, 255-1)
 			return false
 		}
-		r.sights[clsSYN][slot].take(p)
+		r.take(clsSYN, slot, p)
 		return r.again(&r.synN[slot], p)
 	case p.Flags.Has(SYN) && way == toClient:
 		if r.has(hasISN) && p.Ack != r.isn+1 {
@@ -45,18 +45,18 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 		}
 		r.flags |= hasISN
 		r.isn, r.irs = p.Ack-1, p.Seq
-		r.sights[clsSYNACK][slot].take(p)
+		r.take(clsSYNACK, slot, p)
 		return r.again(&r.synAckN[slot], p)
 	case p.Flags.Has(RST) && way == toVirtual:
-		r.sights[clsRSTc][slot].take(p)
+		r.take(clsRSTc, slot, p)
 	case p.Flags.Has(RST):
 		if !r.answered() {
 			r.flags |= refusedByRST
 		}
-		r.sights[clsRSTv][slot].take(p)
+		r.take(clsRSTv, slot, p)
 	case way == toVirtual && p.Flags.Has(ACK):
 		r.noteAck(p)
-		r.sights[clsACK][slot].take(p)
+		r.take(clsACK, slot, p)
 		if p.Flags.Has(FIN) {
 			r.flags |= finClient
 		}
@@ -67,7 +67,7 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 		// An ACK of nothing but the SYN can be sent before the handshake is complete (a challenge, a
 		// window update); payload, FIN or an ACK of data cannot.
 		if p.PayloadLen > 0 || p.Flags.Has(FIN) || !r.has(hasISN) || int32(p.Ack-r.isn-1) > 0 {
-			r.sights[clsReply][slot].take(p)
+			r.take(clsReply, slot, p)
 		}
 	}
 	return false
@@ -114,7 +114,7 @@ func (r *record) replied() bool { return r.saw(clsReply) || r.has(ackAdvanced) }
 // retransmissions of a connection that was there before: what it implies is not counted.
 func (r *record) midStream() bool { return !r.saw(clsSYN) }
 
-func (r *record) saw(c class) bool { return r.sights[c][slotIn].set || r.sights[c][slotOut].set }
+func (r *record) saw(c class) bool { return r.seen>>(2*c)&3 != 0 }
 
 // halfView is true while nothing of the VIP's side was seen: what a director sees with gate.
 func (r *record) halfView() bool {

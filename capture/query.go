@@ -13,15 +13,7 @@ import (
 func (t *Tracker) Flows() []Flow { return t.Recent(t.Len()) }
 
 // Recent lists the n flows seen first most recently, the oldest of them first, without events.
-func (t *Tracker) Recent(n int) []Flow {
-	recs := t.records()
-	recs = recs[max(0, len(recs)-max(n, 0)):]
-	flows := make([]Flow, len(recs))
-	for i, r := range recs {
-		flows[i] = t.flow(r, false)
-	}
-	return flows
-}
+func (t *Tracker) Recent(n int) []Flow { return t.Latest(n, 0) }
 
 // records lists what is remembered, oldest first.
 func (t *Tracker) records() []*record {
@@ -33,6 +25,17 @@ func (t *Tracker) records() []*record {
 	}
 	slices.SortFunc(recs, func(a, b *record) int { return cmp.Compare(a.id, b.id) })
 	return recs
+}
+
+// Latest lists as Recent does, the last few with their events.
+func (t *Tracker) Latest(n, withEvents int) []Flow {
+	recs := t.records()
+	recs = recs[max(0, len(recs)-max(n, 0)):]
+	flows := make([]Flow, len(recs))
+	for i, r := range recs {
+		flows[i] = t.flow(r, i >= len(recs)-withEvents)
+	}
+	return flows
 }
 
 // FlowByID gives one flow with its events.
@@ -58,8 +61,8 @@ func (t *Tracker) Flow(k Key) (Flow, bool) {
 		return Flow{}, false
 	}
 	key, _ := keyOf(proto, k.Client.Addr(), k.Virtual.Addr(), k.Client.Port(), k.Virtual.Port())
-	i, ok := t.index[key]
-	if !ok {
+	i := t.index.find(&key, &t.recs)
+	if i < 0 {
 		return Flow{}, false
 	}
 	f := t.flow(t.recs.at(i), true)
@@ -124,7 +127,7 @@ func (t *Tracker) addMACs(f *Flow, j *judgement) {
 		f.RealServerMAC = j.in(clsSYNACK).src
 	}
 	if j.r.has(answeredElsewhere) {
-		f.AnsweredFrom = t.answers[t.index[j.r.key]]
+		f.AnsweredFrom = t.answers[t.index.find(&j.r.key, &t.recs)]
 	}
 	if j.in(clsSYN).tunnel || j.out(clsSYN).tunnel {
 		f.Forward = string(lvs.IPIP)

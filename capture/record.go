@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"net/netip"
 
 	"lvstui/lvs"
@@ -9,23 +8,6 @@ import (
 
 // The flow table holds no pointers and only ever grows by whole chunks: the garbage collector has nothing
 // to walk and no insert copies the table (a doubling slice was measured to stall for 287 ms).
-
-// flowKey names a connection whichever way a packet travels: lo is the smaller end.
-type flowKey struct {
-	lo, hi         [16]byte
-	loPort, hiPort uint16
-	proto          uint8
-}
-
-// keyOf gives the key, and whether the packet's source is its lo end.
-func keyOf(proto uint8, src, dst netip.Addr, sport, dport uint16) (k flowKey, srcIsLo bool) {
-	a, b := src.As16(), dst.As16()
-	c := bytes.Compare(a[:], b[:])
-	if c < 0 || c == 0 && sport <= dport {
-		return flowKey{a, b, sport, dport, proto}, true
-	}
-	return flowKey{b, a, dport, sport, proto}, false
-}
 
 // sighting is the first frame that showed something.
 type sighting struct {
@@ -66,21 +48,23 @@ const (
 )
 
 // lane counts the frames of one way (to the VIP or to the client) in one slot.
+//
+// It is 64 bytes long, one line of the processor's cache: see record.
 type lane struct {
+	bytes    uint64
+	lastTime int64
 	frames   uint32
 	resent   uint32 // payload or FIN seen before in this lane
-	bytes    uint64
 	maxEnd   uint32 // highest sequence number behind a segment
-	hasEnd   bool
 	lastLen  int32
 	lastSeq  uint32
 	lastAck  uint32
-	lastTime int64
 	lastIf   int32
 	lastID   uint16
 	lastTTL  uint8
 	lastFlag TCPFlags
 	src, dst MAC
+	hasEnd   bool
 }
 
 // Ways of a packet.
@@ -116,25 +100,42 @@ type rejectRec struct {
 
 // record is one flow as the tracker remembers it: bare observations. What they mean for the stages is
 // worked out only when somebody asks (stages.go), so it cannot depend on the order of asking.
+//
+// What every packet touches comes first, close together: a flow among many is not in the processor's cache, and each line that is
+// fetched costs as much as the rest of the work.
 type record struct {
-	key           flowKey
-	clientIsLo    bool
-	flags         recordFlags
-	id            uint64
-	prev, next    int32 // in the list of live or of finished flows, oldest first
-	isn, irs      uint32
-	firstAck      uint32
-	first, last   int64
-	lastRetry     int64 // last retransmission of a SYN or SYN-ACK, or of data nobody answered
+	key        flowKey
+	seen       uint16 // which of sights are set: bit class*2+slot
+	flags      recordFlags
+	clientIsLo bool
+	looped     uint8 // times the same SYN came in again with a smaller TTL
+	last       int64
+	eventCount int32
+	lastPage   int32 // 64 bytes up to here
+
+	isn, irs   uint32
+	firstAck   uint32
+	eventsLost int32
+	events     int32 // first page of the event list
+	prev, next int32 // in the list of live or of finished flows, oldest first
+	id         uint64
+	first      int64
+	lastRetry  int64 // last retransmission of a SYN or SYN-ACK, or of data nobody answered
+	_          [8]byte
+
+	lanes         [2][2]lane // way, slot
 	sights        [numClasses][2]sighting
 	synN, synAckN [2]uint32
-	lanes         [2][2]lane // way, slot
 	icmp          rejectRec
-	looped        uint8 // times the same SYN came in again with a smaller TTL
-	events        int32 // first page of the event list
-	lastPage      int32
-	eventCount    int32
-	eventsLost    int32
+	_             [56]byte // whole lines
+}
+
+// take keeps the first frame of class c in a slot.
+func (r *record) take(c class, slot int, p *Packet) {
+	if bit := uint16(1) << (int(c)*2 + slot); r.seen&bit == 0 {
+		r.seen |= bit
+		r.sights[c][slot].take(p)
+	}
 }
 
 func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
@@ -150,20 +151,16 @@ func (r *record) protocol() lvs.Protocol {
 
 func (r *record) client() netip.AddrPort {
 	if r.clientIsLo {
-		return addrPort(r.key.lo, r.key.loPort)
+		return netip.AddrPortFrom(address(r.key.lo), uint16(r.key.ports>>16))
 	}
-	return addrPort(r.key.hi, r.key.hiPort)
+	return netip.AddrPortFrom(address(r.key.hi), uint16(r.key.ports))
 }
 
 func (r *record) virtual() netip.AddrPort {
 	if r.clientIsLo {
-		return addrPort(r.key.hi, r.key.hiPort)
+		return netip.AddrPortFrom(address(r.key.hi), uint16(r.key.ports))
 	}
-	return addrPort(r.key.lo, r.key.loPort)
-}
-
-func addrPort(a [16]byte, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), port)
+	return netip.AddrPortFrom(address(r.key.lo), uint16(r.key.ports>>16))
 }
 
 // slab hands out T by number, in chunks that never move, up to a limit.

@@ -61,7 +61,7 @@ type Tracker struct {
 	vips    map[netip.Addr]struct{}
 	udp     map[netip.AddrPort]struct{}
 	names   map[int32]string
-	index   map[flowKey]int32
+	index   flowIndex
 	opened  []int32                  // records by the client's SYN: see openings.go
 	answers map[int32]netip.AddrPort // who answered for the VIP in flows with answeredElsewhere
 	recs    slab[record]
@@ -72,6 +72,7 @@ type Tracker struct {
 	nextID  uint64
 	arp     arpTable
 	stats   TrackerStats
+	touched int64 // of no meaning: see AddBatch
 }
 
 // TrackerStats are the counts of a Tracker since it began.
@@ -102,7 +103,7 @@ func NewTracker(cfg Config) *Tracker {
 		vips:    make(map[netip.Addr]struct{}, len(cfg.Virtuals)),
 		udp:     make(map[netip.AddrPort]struct{}, len(cfg.UDP)),
 		names:   make(map[int32]string, len(cfg.Interfaces)),
-		index:   make(map[flowKey]int32, cfg.MaxFlows),
+		index:   newFlowIndex(cfg.MaxFlows),
 		opened:  newOpenings(cfg.MaxFlows),
 		answers: make(map[int32]netip.AddrPort),
 		live:    list{-1, -1},
@@ -167,7 +168,8 @@ func (t *Tracker) Add(p *Packet) {
 
 func (t *Tracker) addTCP(p *Packet) {
 	key, srcIsLo := keyOf(protoTCP, p.Src, p.Dst, p.SrcPort, p.DstPort)
-	i, known := t.index[key]
+	i := t.index.find(&key, &t.recs)
+	known := i >= 0
 	if known && t.reused(t.recs.at(i), p, srcIsLo) {
 		known = false
 	}
@@ -198,7 +200,7 @@ func (t *Tracker) reused(r *record, p *Packet, srcIsLo bool) bool {
 	}
 	fromClient := srcIsLo == r.clientIsLo
 	if p.Flags.Has(ACK) { // the guess of a flow met in mid-stream may have been the wrong way round
-		return fromClient && !r.sights[clsSYN][slotIn].set && !r.sights[clsSYN][slotOut].set
+		return fromClient && !r.saw(clsSYN)
 	}
 	switch {
 	case !fromClient:
@@ -244,7 +246,7 @@ func (t *Tracker) open(key flowKey, clientIsLo bool, p *Packet) int32 {
 	r.first, r.last = p.Time, p.Time
 	r.events, r.lastPage = -1, -1
 	t.live.push(&t.recs, i)
-	t.index[key] = i
+	t.index.set(&r.key, i, &t.recs)
 	t.remember(i, p)
 	return i
 }
@@ -297,9 +299,7 @@ func (t *Tracker) evict() {
 		return
 	}
 	r := t.recs.at(i)
-	if t.index[r.key] == i {
-		delete(t.index, r.key)
-	}
+	t.index.remove(&r.key, i)
 	t.forget(i)
 	t.freeEvents(r)
 	t.recs.give(i)
@@ -309,8 +309,8 @@ func (t *Tracker) evict() {
 func (t *Tracker) addICMP(p *Packet) {
 	q := &p.Quote
 	key, srcIsLo := keyOf(q.Proto, q.Src, q.Dst, q.SrcPort, q.DstPort)
-	i, ok := t.index[key]
-	if !ok {
+	i := t.index.find(&key, &t.recs)
+	if i < 0 {
 		t.stats.Ignored++
 		return
 	}

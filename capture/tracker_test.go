@@ -264,8 +264,8 @@ func TestEviction(t *testing.T) {
 		c := client(i % 250)
 		feed(tr, conversation(netip.AddrPortFrom(c.Addr(), uint16(2000+i)))[:1+i%10])
 	}
-	if tr.Len() != 10 || len(tr.index) > 10 || int(tr.pages.used)-len(tr.pages.free) > 20 {
-		t.Errorf("%d flows, %d keys, %d pages in use", tr.Len(), len(tr.index), int(tr.pages.used)-len(tr.pages.free))
+	if tr.Len() != 10 || tr.index.used() > 10 || int(tr.pages.used)-len(tr.pages.free) > 20 {
+		t.Errorf("%d flows, %d keys, %d pages in use", tr.Len(), tr.index.used(), int(tr.pages.used)-len(tr.pages.free))
 	}
 }
 

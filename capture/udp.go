@@ -39,7 +39,8 @@ func (t *Tracker) datagramService(p *Packet) (srcIsClient, ok bool) {
 
 func (t *Tracker) addUDP(p *Packet) {
 	key, srcIsLo := keyOf(protoUDP, p.Src, p.Dst, p.SrcPort, p.DstPort)
-	i, known := t.index[key]
+	i := t.index.find(&key, &t.recs)
+	known := i >= 0
 	if known && p.Time-t.recs.at(i).last > datagramIdle {
 		known = false
 	}
@@ -80,9 +81,9 @@ func (t *Tracker) observeDatagram(r *record, p *Packet, way int) {
 	l.bytes += uint64(p.PayloadLen)
 	l.remember(p)
 	if way == toVirtual {
-		r.sights[clsSYN][slot].take(p)
+		r.take(clsSYN, slot, p)
 	} else {
-		r.sights[clsSYNACK][slot].take(p)
+		r.take(clsSYNACK, slot, p)
 	}
 	t.appendEvent(r, p, way, bits)
 }

@@ -140,5 +140,5 @@ func listenAndLook(ctx context.Context, opt checkOptions) ([]probes.Observation,
 	if err != nil {
 		return nil, err
 	}
-	return []probes.Observation{ear.observation(after)}, nil
+	return []probes.Observation{ear.observation(after, 0)}, nil
 }

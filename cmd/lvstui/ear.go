@@ -30,6 +30,7 @@ type ear struct {
 
 	mu      sync.Mutex
 	tracker *capture.Tracker
+	batch   []*capture.Packet // of one call of hear
 	named   map[int32]bool
 	save    *file.Rotating
 	saveErr error
@@ -177,12 +178,14 @@ func (e *ear) hear(frames []live.Frame) {
 				e.save.AddInterface(f.Interface, name)
 			}
 		}
-		e.tracker.Add(&f.Packet)
+		e.batch = append(e.batch, &f.Packet)
 		if e.save != nil && e.saveErr == nil && (e.want == nil || e.want(&f.Packet)) {
 			e.saveErr = e.save.Write(&f.Packet, f.Data, f.Link)
 			e.saved++
 		}
 	}
+	e.tracker.AddBatch(e.batch)
+	e.batch = e.batch[:0]
 }
 
 // flows are the latest ones, oldest first.
@@ -190,6 +193,13 @@ func (e *ear) flows() []capture.Flow {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.tracker.Recent(shownFlows)
+}
+
+// latest are the latest flows, oldest first, the last of them with their frames, for the ladder.
+func (e *ear) latest(withEvents int) []capture.Flow {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.Latest(shownFlows, withEvents)
 }
 
 // allFlows are those the tracker remembers, oldest first.
@@ -298,9 +308,9 @@ func (e *ear) sayLosses() {
 	}
 }
 
-// observation is what this capture adds to a look at the host.
-func (e *ear) observation(s *lvs.Snapshot) probes.Observation {
-	return probes.Observation{Snapshot: s, Flows: e.flows(), ARP: e.arp(), Listened: time.Since(e.began)}
+// observation is what this capture adds to a look at the host. The latest flows come with their frames.
+func (e *ear) observation(s *lvs.Snapshot, withEvents int) probes.Observation {
+	return probes.Observation{Snapshot: s, Flows: e.latest(withEvents), ARP: e.arp(), Listened: time.Since(e.began)}
 }
 
 // clientsOf are the addresses that flows came from, for the routes to be asked for.

@@ -82,8 +82,7 @@ func (h *liveHost) observe(ctx context.Context) (probes.Observation, error) {
 	}
 	o := probes.Observation{Snapshot: s}
 	if h.ear != nil {
-		o = h.ear.observation(s)
-		h.addEvents(o.Flows)
+		o = h.ear.observation(s, ladderFlows)
 	} else if h.earErr != nil {
 		s.Gaps = append(s.Gaps, lvs.Gap{Source: lvs.SourceCapture, Reason: h.earErr.Error(), Capability: "CAP_NET_RAW"})
 	}
@@ -93,14 +92,6 @@ func (h *liveHost) observe(ctx context.Context) (probes.Observation, error) {
 
 // ladderFlows is how many of the latest flows are given with their frames.
 const ladderFlows = 300
-
-func (h *liveHost) addEvents(flows []capture.Flow) {
-	for i := max(0, len(flows)-ladderFlows); i < len(flows); i++ {
-		if f, ok := h.ear.flow(flows[i].ID); ok {
-			flows[i] = f
-		}
-	}
-}
 
 // listen opens the capture in the host's namespace and runs it in the background.
 func (h *liveHost) listen(s *lvs.Snapshot) {

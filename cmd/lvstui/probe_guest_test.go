@@ -146,9 +146,17 @@ func TestProbeHearsARealServerAdvertise(t *testing.T) {
 		c.ip(host, "address", "add", own+"/64", "dev", "eth0", "nodad")
 		c.ip(host, "address", "add", "2001:db8::8/128", "dev", dev, "nodad")
 	}
-	if err := c.Host(lab.Director).Do(exec.Command("sh", "-c",
-		"ipvsadm -A -t [2001:db8::8]:80 -s rr && ipvsadm -a -t [2001:db8::8]:80 -r [2001:db8::11] -g && ipvsadm -a -t [2001:db8::8]:80 -r [2001:db8::12] -g").Run); err != nil {
-		t.Fatal(err)
+	for _, words := range []string{"-A -t [2001:db8::8]:80 -s rr", "-a -t [2001:db8::8]:80 -r [2001:db8::11]:80 -g", "-a -t [2001:db8::8]:80 -r [2001:db8::12]:80 -g"} {
+		err := c.Host(lab.Director).Do(func() error {
+			out, err := exec.Command("ipvsadm", strings.Fields(words)...).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("ipvsadm %s: %w: %s", words, err, out)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	time.Sleep(3 * time.Second) // link-local addresses are checked for duplicates
 	r := c.probed(lab.Director, "--probe", "arp,dsr", "--vip", "2001:db8::8")
