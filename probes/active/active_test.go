@@ -73,7 +73,9 @@ func TestSegmentsAreWhole(t *testing.T) {
 
 // director is a host with one VIP on eth0, three real servers, and a second wire.
 func director() *lvs.Snapshot {
-	on := func(dev, prefix string) lvs.Address { return lvs.Address{Device: dev, Prefix: netip.MustParsePrefix(prefix), Scope: "global"} }
+	on := func(dev, prefix string) lvs.Address {
+		return lvs.Address{Device: dev, Prefix: netip.MustParsePrefix(prefix), Scope: "global"}
+	}
 	link := func(i int, name, mac string) lvs.Link {
 		return lvs.Link{Index: i, Name: name, Type: "ether", MAC: mac, Up: true, Running: true}
 	}
