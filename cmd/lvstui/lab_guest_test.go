@@ -72,6 +72,9 @@ func TestFixAndUndoOnATerminal(t *testing.T) {
 	x.see(long, "sysctl -w net.ipv4.conf.all.arp_ignore=1")
 	time.Sleep(time.Second) // keys typed before the box can be read don't count
 	x.press("a")
+	x.see(long, "done and verified; taken back in", "gone: ")
+	time.Sleep(time.Second)
+	x.press("c")
 	x.see(long, "applied, verified and kept")
 	x.leave(func(screen string) bool { return !strings.Contains(screen, "answers ARP") })
 
@@ -79,6 +82,22 @@ func TestFixAndUndoOnATerminal(t *testing.T) {
 	time.Sleep(time.Second)
 	x.press("y")
 	x.see(long, "answers ARP")
+	x.quit()
+}
+
+// A change that nobody keeps is taken back, and the screen says so.
+func TestFixThatNobodyKeeps(t *testing.T) {
+	x := startTerminal(t, 80, 24, "lab", "--inside", "--topology", "shared", "--fault", "rs-answers-arp", "--host", "rs2", "--confirm-within", "8s")
+	x.see(long, "lvstui  rs2", "answers ARP")
+	x.open("f", "a apply")
+	time.Sleep(time.Second)
+	x.press("a")
+	x.see(long, "done and verified; taken back in")
+	x.press(keyEsc)
+	x.see(long, "c keep  z take back", "taken back in")
+	x.see(long, "rs2 answers ARP", "suspect")
+	x.press("6")
+	x.see(long, "undone")
 	x.quit()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,8 @@ import (
 	"lvstui/probes"
 	"lvstui/probes/rules"
 	"lvstui/ui"
+	"lvstui/ui/kit"
+	"lvstui/ui/screens"
 )
 
 // tuiOptions are the flags of the terminal UI.
@@ -23,6 +26,7 @@ type tuiOptions struct {
 	light    bool
 	vips     addrs
 	roles    roles
+	within   time.Duration // how long a change waits to be kept
 }
 
 func (o *tuiOptions) bind(cmd *cobra.Command) {
@@ -38,6 +42,7 @@ func (o *tuiOptions) bind(cmd *cobra.Command) {
 func (o *tuiOptions) bindLooks(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.ascii, "ascii", false, "draw with ASCII characters only")
 	cmd.Flags().BoolVar(&o.light, "light", false, "for a light background")
+	cmd.Flags().DurationVar(&o.within, "confirm-within", time.Minute, "take a change back unless it is kept within this time; 0 keeps it at once")
 }
 
 // looks gives those flags back as words for another lvstui.
@@ -48,6 +53,9 @@ func (o tuiOptions) looks() []string {
 	}
 	if o.light {
 		args = append(args, "--light")
+	}
+	if o.within != time.Minute {
+		args = append(args, "--confirm-within", o.within.String())
 	}
 	return args
 }
@@ -71,12 +79,30 @@ func runTUI(ctx context.Context, opt tuiOptions) error {
 		return err
 	}
 	defer stop()
-	return ui.Run(ctx, opt.options(hosts, 0), os.Stdin, os.Stdout)
+	err = ui.Run(ctx, opt.options(hosts, 0), os.Stdin, os.Stdout)
+	sayWaiting(hosts)
+	return err
+}
+
+// sayWaiting tells whoever left the screen which changes still wait to be kept.
+func sayWaiting(hosts []ui.Host) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, h := range hosts {
+		changes, err := h.Changes(ctx)
+		if err != nil {
+			continue // it was on the screen
+		}
+		if c, ok := screens.LastWaiting(changes); ok {
+			note("%s, made on %s, is taken back at %s unless you keep it: sudo lvstui confirm", kit.Clean(c.Title), kit.Clean(c.Host),
+				c.Deadline.Local().Format(time.TimeOnly))
+		}
+	}
 }
 
 func (o tuiOptions) options(hosts []ui.Host, start int) ui.Options {
 	known := probes.Options{VIPs: o.vips, Roles: o.roles}
-	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
+	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ConfirmWithin: o.within, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
 		Sync: ui.SynchronizedOutput(os.Getenv), Explain: explainText,
 		WhatIf: func(f ui.Facts, after *lvs.Snapshot) probes.Report {
 			return probes.Diagnose(rules.All(), []probes.Observation{{Snapshot: after, Flows: f.Flows}}, known)

@@ -195,10 +195,11 @@ func (s *Fix) made(m AppliedMsg) tea.Cmd {
 func (s *Fix) ended(c fixes.Change, err error) {
 	if err != nil {
 		s.refusal = err.Error()
-		s.state = fixWaiting
-		if s.change.State == fixes.Applied {
-			s.state = fixKept
+		if c.ID == "" {
+			c = s.change
 		}
+		s.state = fixRunning // whatever it is now, the journal says
+		s.follow(c)
 		return
 	}
 	s.refusal = ""
