@@ -42,6 +42,10 @@ check: ## format, vet, staticcheck
 bench: ## the budgets of docs/benchmarks.md, measured on this machine
 	@go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /lab)
 
+.PHONY: grade
+grade: packages build ## how often lvstui is right, on real kernels: docs/grading.md (ONLY=name: some scenarios, to the terminal)
+	@go run ./lab/grade/run -program $(BIN) $(ONLY)
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

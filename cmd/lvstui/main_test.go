@@ -6,6 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"lvstui/lab/grade"
 	"lvstui/lab/guest"
 )
 
@@ -13,6 +14,10 @@ import (
 const beLvstui = "LVSTUI_TEST_BE_LVSTUI"
 
 func TestMain(m *testing.M) {
+	if grade.IsAgent() {
+		grade.Agent()
+		return
+	}
 	if guest.IsInit() {
 		guest.Init()
 		return

@@ -1,0 +1,304 @@
+package grade
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"lvstui/lab"
+	"lvstui/probes"
+	"lvstui/probes/collect"
+	"lvstui/probes/rules"
+)
+
+// Options say how to measure.
+type Options struct {
+	// Program is lvstui and, if need be, arguments before its own.
+	Program string
+	// Env is added to the environment of hosts' first processes.
+	Env []string
+	// Log is called with a line for each thing worth telling.
+	Log func(format string, args ...any)
+}
+
+// Measured is what a case came to.
+type Measured struct {
+	Case    string
+	Error   string // the scenario itself did not work
+	Got     string // what the client got
+	GotIt   bool   // as the scenario says
+	Reports map[Vantage]probes.Report
+	Tries   int
+}
+
+// attempts is how often a case is measured anew when the client does not get what it should: ARP tables age, and two hosts
+// that answer for one address win in turns.
+const attempts = 3
+
+// Measure builds the case's cluster, breaks it, connects, and lets lvstui look at every host.
+func Measure(c Case, opt Options) Measured {
+	m := Measured{Case: c.Name()}
+	cl, err := build(c, opt.Env)
+	if err != nil {
+		m.Error = err.Error()
+		return m
+	}
+	defer cl.down()
+	if err := cl.prepare(c); err != nil {
+		m.Error = err.Error()
+		return m
+	}
+	for m.Tries = 1; ; m.Tries++ {
+		if err := cl.measure(c, opt, &m); err != nil {
+			m.Error = err.Error()
+			return m
+		}
+		if m.GotIt || m.Tries == attempts {
+			return m
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// prepare configures the cluster, sees that it serves, and puts the faults in.
+func (cl *cluster) prepare(c Case) error {
+	if err := cl.together(c.Base.Acts); err != nil {
+		return err
+	}
+	if c.Scenario == c.Base {
+		return nil
+	}
+	if s := in(c.Base.Client, c.Base.Name); len(s) == 0 || s[0].Kind == "served" {
+		if err := cl.served(c.Base.Connects); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.scenarios()[1:] {
+		for _, a := range s.Acts {
+			if err := cl.act(a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// served waits until the cluster serves, which it must before it is broken.
+func (cl *cluster) served(connects []Connect) error {
+	var results []lab.Result
+	for range 4 {
+		results = nil
+		for _, k := range connects {
+			r, err := cl.dial(k, 2, 5*time.Second)
+			if err != nil {
+				return err
+			}
+			results = append(results, r...)
+		}
+		if lab.Count(results).OK == len(results) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: before the fault the client got %s", cl.name, describe(results))
+}
+
+func (cl *cluster) dial(k Connect, n int, timeout time.Duration) ([]lab.Result, error) {
+	k.To = cl.substitute(k.To)
+	h := cl.hosts[k.From]
+	if h == nil {
+		return nil, fmt.Errorf("no host %s to connect from", k.From)
+	}
+	var results []lab.Result
+	err := h.Call("Host.Dial", Ask{Connect: k, N: n, Timeout: timeout}, &results)
+	return results, err
+}
+
+// listened is how long every host listens: the client's patience, and a moment.
+const (
+	patience = 2500 * time.Millisecond // a SYN, and one more after a second
+	patient  = 4500 * time.Millisecond // three ARP requests take three seconds
+)
+
+// measure lets every host listen while the client connects, then look.
+func (cl *cluster) measure(c Case, opt Options, m *Measured) error {
+	m.Reports = map[Vantage]probes.Report{}
+	want := c.Service()
+	timeout := patience
+	if want.Kind == "unreachable" || want.Lost == "unreachable" {
+		timeout = patient
+	}
+	jobs, err := cl.listen(c, opt, timeout+time.Second)
+	if err != nil {
+		return err
+	}
+	var results []lab.Result
+	for i, k := range c.Connects() {
+		r, err := cl.dial(k, 4, timeout)
+		if err != nil {
+			return err
+		}
+		if i == 0 || want.Kind == "served" {
+			results = append(results, r...)
+		}
+	}
+	m.Got, m.GotIt = describe(results), gotIt(want, results)
+	if !m.GotIt && m.Tries < attempts {
+		return cl.finish(jobs, nil)
+	}
+	if err := cl.finish(jobs, m.Reports); err != nil {
+		return err
+	}
+	return cl.look(c, opt, m.Reports)
+}
+
+// listen starts `lvstui check --flows` on every host and returns when all are listening.
+func (cl *cluster) listen(c Case, opt Options, d time.Duration) (map[string]int, error) {
+	jobs := map[string]int{}
+	return jobs, cl.each(func(name string, h *remote, mu *sync.Mutex) error {
+		if !cl.listens(c, name) {
+			return nil
+		}
+		args := []string{opt.Program, "check", "--format", "json", "--flows", d.String()}
+		args = append(args, cl.named(c, name)...)
+		var out Output
+		if err := h.Call("Host.Run", Command{Args: args, Until: "listening for"}, &out); err != nil {
+			return err
+		}
+		if out.Job == 0 {
+			return fmt.Errorf("%s on %s: exit status %d: %s", strings.Join(args, " "), name, out.Exit, out.Stderr)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		jobs[name] = out.Job
+		return nil
+	})
+}
+
+// listens says whether one listens on a host: everywhere when the cluster is healthy and in a fault's first cluster, in the others
+// on the director and where the fault must be found, because every further program takes its time in an emulated machine.
+func (cl *cluster) listens(c Case, host string) bool {
+	if c.Scenario == c.Base || c.Scenario.Kind == Faulty && c.Scenario.Clusters[0] == c.Base.Name {
+		return true
+	}
+	wanted := slices.ContainsFunc(c.Finds(), func(f Find) bool { return f.Vantages[0].Host() == host })
+	return wanted || host == "director"
+}
+
+// finish waits for what listen started.
+func (cl *cluster) finish(jobs map[string]int, reports map[Vantage]probes.Report) error {
+	return cl.each(func(name string, h *remote, mu *sync.Mutex) error {
+		if jobs[name] == 0 {
+			return nil
+		}
+		var out Output
+		if err := h.Call("Host.Wait", jobs[name], &out); err != nil {
+			return err
+		}
+		var r probes.Report
+		if err := json.Unmarshal(out.Stdout, &r); err != nil {
+			return fmt.Errorf("check --flows on %s: exit status %d: %w: %s", name, out.Exit, err, out.Stderr)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if reports != nil {
+			reports[Vantage(name+"+flows")] = r
+		}
+		return nil
+	})
+}
+
+// look takes a snapshot of every host with the program and judges each alone and all together, as `lvstui check --from` does.
+func (cl *cluster) look(c Case, opt Options, reports map[Vantage]probes.Report) error {
+	seen := map[string]probes.Observation{}
+	err := cl.each(func(name string, h *remote, mu *sync.Mutex) error {
+		observe := func(vips ...netip.Addr) (probes.Observation, error) {
+			var out []byte
+			if err := h.Call("Host.Look", Looking{VIPs: vips}, &out); err != nil {
+				return probes.Observation{}, fmt.Errorf("snapshot of %s: %w", name, err)
+			}
+			s, err := collect.Load(bytes.NewReader(out))
+			return probes.Observation{Snapshot: s}, err
+		}
+		var vips []netip.Addr
+		if named := cl.named(c, name); len(named) > 0 {
+			vips = append(vips, netip.MustParseAddr(named[1]))
+		}
+		o, err := observe(vips...)
+		if err != nil {
+			return err
+		}
+		r := probes.Diagnose(rules.All(), []probes.Observation{o}, probes.Options{VIPs: vips})
+		mu.Lock()
+		seen[name], reports[Vantage(name)] = o, r
+		mu.Unlock()
+		if !strings.HasPrefix(name, "rs") || !cl.listens(c, name) || name == "rs1" && c.kind() != Healthy {
+			return nil
+		}
+		vip := cl.virtual(c)
+		if o, err = observe(vip); err != nil {
+			return err
+		}
+		r = probes.Diagnose(rules.All(), []probes.Observation{o}, probes.Options{VIPs: []netip.Addr{vip}})
+		mu.Lock()
+		defer mu.Unlock()
+		reports[Vantage(name+"+vip")] = r
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var all []probes.Observation
+	for _, first := range []bool{true, false} { // the director is the one asked about
+		for _, name := range cl.order {
+			if strings.HasPrefix(name, "director") == first {
+				all = append(all, seen[name])
+			}
+		}
+	}
+	reports[All] = probes.Diagnose(rules.All(), all, probes.Options{})
+	return nil
+}
+
+// virtual is the address that the client connects to.
+func (cl *cluster) virtual(c Case) netip.Addr {
+	for _, k := range c.Connects() {
+		if ap, err := netip.ParseAddrPort(cl.substitute(k.To)); err == nil {
+			return ap.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// named are the flags with which one asks on a client or a router: these cannot know the VIP, the person who asks does.
+func (cl *cluster) named(c Case, host string) []string {
+	vip := cl.virtual(c)
+	if !vip.IsValid() || !strings.HasPrefix(host, "client") && !strings.HasPrefix(host, "router") {
+		return nil
+	}
+	return []string{"--vip", vip.String()}
+}
+
+// each does something on every host at once.
+func (cl *cluster) each(do func(name string, h *remote, mu *sync.Mutex) error) error {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var first error
+	for name, h := range cl.hosts {
+		wg.Go(func() {
+			if err := do(name, h, &mu); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if first == nil {
+					first = fmt.Errorf("%s: %w", cl.name, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}

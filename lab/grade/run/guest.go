@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"lvstui/lab/grade"
+	"lvstui/lab/guest"
+)
+
+// programInGuest is where the program lies in the guest.
+const programInGuest = "/usr/bin/lvstui"
+
+// inGuest boots a guest, lets this program measure cases there, and keeps what it says.
+func inGuest(ctx context.Context, img guest.Image, program string, workers int, cases []grade.Case, kept *results) error {
+	// 3 GB are for the rings of all hosts that listen at a time; the machine gives what is touched.
+	vm, err := guest.Boot(ctx, img, guest.Config{MemoryMB: 3072, Files: []guest.File{{Path: programInGuest, Mode: 0o755, Source: program}}})
+	if err != nil {
+		return err
+	}
+	defer vm.Close()
+	args := []string{"/init", "-j", fmt.Sprint(workers)}
+	for _, c := range cases {
+		args = append(args, "="+c.Name())
+	}
+	r, w := io.Pipe()
+	read := make(chan error, 1)
+	go func() {
+		for dec := json.NewDecoder(r); ; {
+			var m grade.Measured
+			err := dec.Decode(&m)
+			if err == nil {
+				err = kept.keep(m)
+			}
+			if err != nil {
+				r.CloseWithError(err)
+				read <- err
+				return
+			}
+		}
+	}()
+	exit, err := vm.Run(ctx, guest.Cmd{Args: args, Stdout: w, Stderr: os.Stderr})
+	w.Close()
+	if e := <-read; err == nil && !errors.Is(e, io.EOF) {
+		err = e
+	}
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("in the guest: exit status %d", exit)
+	}
+	return err
+}
+
+// measureAll measures cases in the guest and writes each result as one line of JSON.
+func measureAll(names []string, workers int) error {
+	cases, err := grade.Load()
+	if err != nil {
+		return err
+	}
+	cases = slices.DeleteFunc(cases, func(c grade.Case) bool { return !slices.Contains(names, "="+c.Name()) })
+	var mu sync.Mutex
+	out := json.NewEncoder(os.Stdout)
+	queue := make(chan grade.Case)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for c := range queue {
+				began := time.Now()
+				m := grade.Measure(c, grade.Options{Program: programInGuest})
+				mu.Lock()
+				fmt.Fprintf(os.Stderr, "%5.1fs %s: %s\n", time.Since(began).Seconds(), m.Case, m.Got+m.Error)
+				if e := out.Encode(m); e != nil && err == nil {
+					err = e
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, c := range cases {
+		queue <- c
+	}
+	close(queue)
+	wg.Wait()
+	return err
+}
