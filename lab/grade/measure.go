@@ -277,7 +277,7 @@ func (cl *cluster) virtual(c Case) netip.Addr {
 // named are the flags with which one asks on a client or a router: these cannot know the VIP, the person who asks does.
 func (cl *cluster) named(c Case, host string) []string {
 	vip := cl.virtual(c)
-	if !vip.IsValid() || !strings.HasPrefix(host, "client") && !strings.HasPrefix(host, "router") {
+	if !vip.IsValid() || c.Scenario.Nobody != "" || !strings.HasPrefix(host, "client") && !strings.HasPrefix(host, "router") {
 		return nil
 	}
 	return []string{"--vip", vip.String()}
