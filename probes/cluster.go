@@ -100,6 +100,9 @@ func clusterVIPs(hosts []*Host, opt Options) (vips []netip.Addr, named bool) {
 			for _, ip := range flowVIPs(h) {
 				add(ip)
 			}
+			for _, ip := range h.aliases() {
+				add(ip)
+			}
 		}
 	}
 	slices.SortFunc(vips, netip.Addr.Compare)
@@ -150,6 +153,9 @@ func isRealServer(c *Cluster, h *Host, director bool) bool {
 	if director {
 		return false
 	}
+	if h.LacksVIP() {
+		return true
+	}
 	for _, vip := range c.VIPs {
 		held := h.Has(vip)
 		if !held {
@@ -180,6 +186,38 @@ func (h *Host) keepsQuiet() bool {
 		return ignore.Known && announce.Known && ignore.Value >= 1 && announce.Value == 2
 	})
 }
+
+// aliases are addresses on a card that look like a VIP which somebody put in the wrong place: a single address, not by DHCP, beside the card's own, on a
+// host that keeps quiet about ARP as real servers do, and on which nothing moves addresses about. It is a guess.
+func (h *Host) aliases() []netip.Addr {
+	if h.forwards() || len(h.parked) > 0 || h.Snapshot.IPVS == nil || h.Snapshot.IPVS.Loaded || h.Snapshot.Owners == nil || !h.keepsQuiet() || h.movesAddresses() {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range h.Snapshot.Addresses {
+		ip := a.Prefix.Addr()
+		if ip.Is4() && a.Prefix.IsSingleIP() && a.Scope == "global" && !a.Dynamic && slices.ContainsFunc(h.subnets, func(s Subnet) bool { return s.Device == a.Device && s.Prefix.Addr().Is4() }) {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+func (h *Host) movesAddresses() bool {
+	return slices.ContainsFunc(h.Snapshot.Owners, func(o lvs.Owner) bool {
+		return slices.Contains([]string{"keepalived", "pacemaker", "pacemakerd", "corosync", "heartbeat", "ucarp", "kube-vip", "kube-router", "kube-proxy", "metallb"}, o.Name)
+	})
+}
+
+// LacksVIP says that the host looks like a real server that has lost its VIP: it keeps quiet about ARP as they do, has no address but those of its cards, forwards
+// nothing, and packets for foreign addresses came to it. It is a guess, and the address is not known.
+func (h *Host) LacksVIP() bool {
+	return !h.forwards() && len(h.parked) == 0 && h.Snapshot.IPVS != nil && !h.Snapshot.IPVS.Loaded && h.keepsQuiet() && !h.movesAddresses() &&
+		len(h.aliases()) == 0 && h.Counter("Ip.InAddrErrors") >= fewStrays && h.Snapshot.Links != nil && h.Snapshot.Addresses != nil
+}
+
+// fewStrays is how many packets for foreign addresses may come to any host by mistake.
+const fewStrays = 3
 
 func (h *Host) forwards() bool {
 	fwd, ok := h.Snapshot.Sysctl("net/ipv4/ip_forward")

@@ -16,19 +16,23 @@ func Diagnose(rules []Rule, observed []Observation, opt Options) Report {
 	r := Report{Schema: ReportSchema, Roles: []lvs.Role{}, VirtualServices: []VirtualService{}, Findings: []Finding{},
 		Gaps: []HostGap{}, Undecided: []Undecided{}}
 	if len(cluster.Hosts) == 0 {
-		r.Verdict, r.Summary, r.Path = VerdictUnknown, "no host to look at", path(&r, rules, cluster)
+		r.Verdict, r.Summary, r.Path = VerdictUnknown, "no host to look at", path(&r, rules, cluster, nil)
 		return r
 	}
 	first := cluster.Hosts[0]
 	r.Host, r.TakenAt, r.Roles = first.Name(), first.Snapshot.TakenAt, append(r.Roles, first.Roles...)
 	r.Probed = first.Snapshot.Probed
 	r.VirtualServices = append(r.VirtualServices, virtualServices(cluster)...)
+	unclear := map[lvs.Stage]string{}
 	for _, h := range cluster.Hosts {
 		for _, g := range h.Snapshot.Gaps {
 			r.Gaps = append(r.Gaps, HostGap{h.Name(), g})
 		}
 		for i := range rules {
-			found, undecided := judge(&rules[i], h, cluster)
+			found, undecided, why := judge(&rules[i], h, cluster)
+			if old := unclear[rules[i].Stage]; why != "" && (old == "" || why < old) { // whatever the order of the rules
+				unclear[rules[i].Stage] = why
+			}
 			r.Findings = append(r.Findings, found...)
 			if len(undecided) > 0 {
 				r.Undecided = append(r.Undecided, Undecided{rules[i].ID, h.Name(), undecided})
@@ -38,22 +42,23 @@ func Diagnose(rules []Rule, observed []Observation, opt Options) Report {
 	r.Findings = merge(r.Findings)
 	linkSymptoms(rules, r.Findings)
 	slices.SortStableFunc(r.Findings, compareFindings)
-	r.Path = path(&r, rules, cluster)
+	r.Path = path(&r, rules, cluster, unclear)
 	r.Verdict = verdict(&r, cluster)
 	r.Summary = summary(&r, cluster)
 	return r
 }
 
 // judge puts one host before one rule.
-func judge(rule *Rule, h *Host, cluster *Cluster) (found []Finding, undecided []lvs.Source) {
+func judge(rule *Rule, h *Host, cluster *Cluster) (found []Finding, undecided []lvs.Source, unclear string) {
 	if len(rule.Roles) > 0 && !slices.ContainsFunc(rule.Roles, h.Is) {
-		return nil, nil
+		return nil, nil, ""
 	}
 	if missing := h.Snapshot.Missing(rule.Needs...); len(missing) > 0 {
-		return nil, missing
+		return nil, missing, ""
 	}
 	c := &Case{Host: h, Cluster: cluster, rule: rule}
-	return fold(rule.Judge(c)), c.undecided
+	found = fold(rule.Judge(c))
+	return found, c.undecided, c.unclear
 }
 
 // merge makes one finding of those that say the same of the same host: of two, the more certain one stays. A director and a

@@ -28,7 +28,7 @@ type tally struct {
 }
 
 // path judges the eleven stages, from the findings and from the flows of the host asked about.
-func path(r *Report, rules []Rule, c *Cluster) []PathStage {
+func path(r *Report, rules []Rule, c *Cluster, unclear map[lvs.Stage]string) []PathStage {
 	var flows [11]tally
 	observed := false
 	if len(c.Hosts) > 0 {
@@ -45,6 +45,9 @@ func path(r *Report, rules []Rule, c *Cluster) []PathStage {
 		p.Status, p.Note = stageStatus(r, stage, flows[i], observed)
 		if p.Status == lvs.StageUnknown && len(p.Findings) == 0 && factsClear(r, rules, c, stage) {
 			p.Status, p.Note = lvs.StageOK, "nothing in the way here"
+			if why := unclear[stage]; why != "" {
+				p.Status, p.Note = lvs.StageUnknown, why
+			}
 		}
 		out = append(out, p)
 	}

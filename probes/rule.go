@@ -46,7 +46,12 @@ type Case struct {
 
 	rule      *Rule
 	undecided []lvs.Source
+	unclear   string
 }
+
+// Unclear says that the facts at hand, though all were read, can not clear the rule's stage, and why: only a capture or another host could.
+// The stage is then unknown instead of ok; the verdict does not suffer.
+func (c *Case) Unclear(why string) { c.unclear = why }
 
 // CannotTell records that a rule could not judge the host for want of a source, so that its stage is not called ok.
 // Rules call it for what Needs can't express: a single value that is not there.

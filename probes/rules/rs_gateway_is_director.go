@@ -82,6 +82,9 @@ func rsGatewayIsDirector(c *probes.Case, vip netip.Addr) (probes.Finding, bool) 
 			return f, true
 		}
 	}
+	if len(through) > 0 && !namedByDirector(c, vip) && len(c.RecentFlowsTo(vip)) == 0 {
+		c.Unclear(fmt.Sprintf("is %s the router, or a director?", through[0].Gateway))
+	}
 	return probes.Finding{}, false
 }
 

@@ -34,7 +34,8 @@ and in the file that is loaded at boot.`,
 		Source: "net/ipv4/ip_output.c, __ip_local_out and ip_output: the hooks LOCAL_OUT and POST_ROUTING.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
-		stopped, unsure := rsStops(c, sentHere(c), lvs.SynAckSent, func(n needed, dev string, client netip.Addr) filter.Decision {
+		sent := sentHere(c)
+		stopped, unsure := rsStops(c, sent, lvs.SynAckSent, func(n needed, dev string, client netip.Addr) filter.Decision {
 			return c.Filter().Sent(filter.Packet{Oif: dev, Src: n.vip, Dst: client, Protocol: n.protocol, SrcPort: n.port, State: "established"})
 		}, answerDevices)
 		if unsure {
@@ -46,22 +47,82 @@ and in the file that is loaded at boot.`,
 			if !s.lost {
 				severity = probes.Hazard
 			}
-			f := c.Finding(severity, s.certainty, s.names())
-			about(&f, s.vips())
-			f.Title = fmt.Sprintf("the packet filter of %s stops answers from %s", c.Name(), s.names())
-			f.Why = fmt.Sprintf("A real server answers clients with the VIP as source. Answers from %s end at \"%s\", so no SYN-ACK leaves this host and clients wait in vain.",
-				s.names(), s.decision.Where())
-			f.Evidence = append(f.Evidence, decisionEvidence(s.decision, "accept for answers from "+s.names()))
-			letPass(&f, c, s, true, func(r *filter.Rules, v lvs.Service) filter.Decision {
-				return firstStop(answerDevices(c, v.Address), func(dev string) filter.Decision {
-					return r.Sent(filter.Packet{Oif: dev, Src: v.Address, Protocol: v.Protocol, SrcPort: v.Port, State: "established"})
-				})
-			})
-			out = append(out, f)
+			out = append(out, answersStopped(c, s, severity))
+		}
+		if len(sent) == 0 {
+			out = append(out, onlyFromRIP(c)...)
 		}
 		return out
 	},
 })
+
+func answersStopped(c *probes.Case, s *stop, severity probes.Severity) probes.Finding {
+	f := c.Finding(severity, s.certainty, s.names())
+	about(&f, s.vips())
+	f.Title = fmt.Sprintf("the packet filter of %s stops answers from %s", c.Name(), s.names())
+	f.Why = fmt.Sprintf("A real server answers clients with the VIP as source. Answers from %s end at \"%s\", so no SYN-ACK leaves this host and clients wait in vain.",
+		s.names(), s.decision.Where())
+	f.Evidence = append(f.Evidence, decisionEvidence(s.decision, "accept for answers from "+s.names()))
+	letPass(&f, c, s, true, func(r *filter.Rules, v lvs.Service) filter.Decision {
+		return firstStop(answerDevices(c, v.Address), func(dev string) filter.Decision {
+			return r.Sent(filter.Packet{Oif: dev, Src: v.Address, Protocol: v.Protocol, SrcPort: v.Port, State: "established"})
+		})
+	})
+	return f
+}
+
+// onlyFromRIP is what a real server alone can tell: a packet from a port on which something listens may leave with an address of the card
+// as source, and may not with the VIP, whoever the client is.
+func onlyFromRIP(c *probes.Case) []probes.Finding {
+	var all stops
+	for _, vip := range servedVIPs(c) {
+		if local, known := vipLocal(c, vip); !known || !local || len(c.HoldsOnWire(vip)) > 0 || !lvsIntended(c, vip) || servedNow(c, vip) {
+			continue
+		}
+		for _, sock := range c.Snapshot.Sockets {
+			n := needed{vip: vip, protocol: sock.Protocol, port: sock.Port}
+			if sock.Protocol != lvs.TCP || !listens(c, n) || redirects(c, n) != matchNo {
+				continue
+			}
+			if d, ok := keptFromVIP(c, n); ok {
+				all.add(d, probes.Strong, lvs.Service{Protocol: lvs.TCP, Address: vip, Port: sock.Port}, "", false)
+			}
+		}
+	}
+	var out []probes.Finding
+	for _, s := range all.sorted() {
+		severity := probes.Hazard
+		if s.decision.Counted() {
+			severity = probes.Outage // it has stopped packets, and it stops none but those
+		}
+		f := answersStopped(c, s, severity)
+		f.Certainty = probes.Strong
+		f.Why += " Something listens on the port, and what comes from this host's own address may leave."
+		out = append(out, f)
+	}
+	return out
+}
+
+// keptFromVIP tells whether answers from the VIP may not leave over any card, while those from the card's own address may.
+func keptFromVIP(c *probes.Case, n needed) (filter.Decision, bool) {
+	var stopped filter.Decision
+	for _, dev := range answerDevices(c, n.vip) {
+		p := filter.Packet{Oif: dev, Src: n.vip, Protocol: n.protocol, SrcPort: n.port, State: "established"}
+		d := c.Filter().Sent(p)
+		if !d.Blocked() {
+			return d, false
+		}
+		for _, a := range c.Snapshot.Addresses {
+			if a.Device == dev && a.Scope == "global" && a.Prefix.Addr().Is4() == n.vip.Is4() && a.Prefix.Addr() != n.vip {
+				p.Src = a.Prefix.Addr()
+				if c.Filter().Sent(p).Verdict == filter.Accept {
+					stopped = d
+				}
+			}
+		}
+	}
+	return stopped, stopped.Blocked()
+}
 
 // answerDevices are the devices over which answers from a VIP leave, all that it may be where no client was seen or no route tells.
 func answerDevices(c *probes.Case, vip netip.Addr) []string {

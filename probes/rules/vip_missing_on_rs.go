@@ -49,6 +49,9 @@ VIP in the nat table does as well.`,
 		if !c.Is(lvs.RoleRealServer) {
 			return out
 		}
+		if c.LacksVIP() && len(c.Cluster.VIPs) == 0 {
+			out = append(out, lacksVIP(c))
+		}
 		for _, n := range vipsNeeded(c) {
 			if f, ok := vipMissingOnRS(c, n); ok {
 				out = append(out, f)
@@ -128,6 +131,20 @@ func senderIsDirector(c *probes.Case, f capture.Flow) bool {
 	}
 	fwd, ok := c.Snapshot.Sysctl("net/ipv4/ip_forward")
 	return ok && fwd == 0
+}
+
+// lacksVIP is what a real server alone can tell, without a capture: that something is missing, and not what.
+func lacksVIP(c *probes.Case) probes.Finding {
+	strays := c.Counter("Ip.InAddrErrors")
+	f := c.Finding(probes.Hazard, probes.Hint, "a VIP")
+	f.Title = fmt.Sprintf("%s looks like a real server without its VIP", c.Name())
+	f.Why = fmt.Sprintf("This host keeps quiet about ARP as real servers do, and has no VIP. %d packets for addresses that it does not have came to it since boot, and were dropped: "+
+		"that is what becomes of clients' packets which a director sends here. A capture shows for which address they are.", strays)
+	f.Evidence = append(f.Evidence,
+		probes.Evidence{Fact: "packets for foreign addresses since boot", Got: fmt.Sprint(strays), Want: "not rising", Command: "nstat -az IpInAddrErrors"},
+		probes.Evidence{Fact: "addresses on lo and dummy devices", Got: "none", Want: "the VIP", Command: "ip -o address show"})
+	advise(&f, c.Name(), "see for which address packets come, and give this host that VIP: lvstui check --flows 10s", "lvstui setup real-server --vip VIP")
+	return f
 }
 
 func vipMissingOnRS(c *probes.Case, n needed) (probes.Finding, bool) {

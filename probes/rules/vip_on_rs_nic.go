@@ -53,7 +53,8 @@ others along unless promote_secondaries is 1: look before you do it over SSH.`,
 })
 
 func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, bool) {
-	if !knownRealServer(c, vip) {
+	sure := knownRealServer(c, vip)
+	if !sure && c.Cluster.Named {
 		return probes.Finding{}, false
 	}
 	answers, known := answersARP(c.Host, vip, a.Device)
@@ -66,6 +67,9 @@ func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, 
 		return probes.Finding{}, false
 	}
 	severity, certainty := weigh(c, vip, level)
+	if !sure {
+		severity, certainty = probes.Note, probes.Hint
+	}
 	if certainty, ok = pastFilter(c, a.Device, vip, certainty); !ok {
 		return probes.Finding{}, false
 	}
@@ -77,6 +81,10 @@ func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, 
 	f.Title = fmt.Sprintf("%s has %s on %s and answers ARP for it", c.Name(), vip, a.Device)
 	f.Why = fmt.Sprintf("%s is configured on the network card %s of a real server, so this host answers ARP for it there whether arp_ignore is 0 or 1. "+
 		"Who believes the answer sends clients' packets here directly, past the director.", vip, a.Device)
+	if !sure {
+		f.Title = fmt.Sprintf("%s answers ARP for %s on %s: wrong, if this is a real server", c.Name(), vip, a.Device)
+		f.Why += " That this is a real server is a guess: it keeps quiet about ARP for other addresses, as real servers do. With --role real-server it is judged as one."
+	}
 	f.Evidence = append(f.Evidence,
 		addressEvidence(c.Snapshot, vip, vip.String()+"/32 on lo"),
 		sysctlEvidence(c.Snapshot, a.Device, "arp_ignore", "does not matter for an address of the card itself"),
