@@ -79,7 +79,7 @@ func runTUI(ctx context.Context, opt tuiOptions) error {
 		return err
 	}
 	defer stop()
-	err = ui.Run(ctx, opt.options(hosts, 0), os.Stdin, os.Stdout)
+	err = ui.Run(ctx, opt.options(hosts, len(hosts)-1), os.Stdin, os.Stdout)
 	sayWaiting(hosts)
 	return err
 }
@@ -128,11 +128,15 @@ func tuiHosts(opt tuiOptions) (hosts []ui.Host, stop func(), err error) {
 		}
 		return []ui.Host{h}, h.stop, nil
 	}
+	var files []*fileHost
 	for _, name := range opt.from {
 		h, err := openFile(name, options)
 		if err != nil {
 			return nil, nil, err
 		}
+		files = append(files, h)
+	}
+	for _, h := range joinFiles(files, options) { // the last one is all of them together
 		hosts = append(hosts, h)
 	}
 	return hosts, func() {}, nil

@@ -97,11 +97,15 @@ func (s *Ladder) lineInView(line int) bool { return line >= s.offset && line < s
 
 // openPacket shows the selected packet, and those that were folded into it.
 func (s *Ladder) openPacket() tea.Cmd {
-	groups := groupEvents(s.flow.Events, s.flow.Vantage)
+	groups := groupEvents(s.flow.Events, &s.flow)
 	if s.at >= len(groups) {
 		return nil
 	}
-	events, flow, names := groups[s.at].events, s.flow, s.names
+	var events []capture.Event
+	for _, e := range groups[s.at].events {
+		events = append(events, e.Event)
+	}
+	flow, names := s.flow, s.names
 	return send(OpenMsg{NewReader("Packet of "+flow.Client.String(), func(width int) []kit.Line {
 		return packetLines(&flow, events, names, width)
 	})})
@@ -167,7 +171,7 @@ func (s *Ladder) outcome() string {
 func (s *Ladder) laneNames() [4]string {
 	names := [4]string{"client", "router", "director", "real server"}
 	for i, r := range laneRoles {
-		if r == s.flow.Vantage {
+		if r == s.flow.Vantage || slices.Contains(s.flow.Vantages, r) {
 			names[i] = "[" + names[i] + "]"
 		}
 	}
@@ -268,6 +272,9 @@ func blindWords(f *capture.Flow) string {
 	if f.Stage(lvs.SynAckSent).State != lvs.Unobservable && f.Stage(lvs.SynForwarded).State != lvs.Unobservable &&
 		f.Stage(lvs.SynAckAtClient).State != lvs.Unobservable {
 		return ""
+	}
+	if len(f.Vantages) > 1 {
+		return "Some stages cannot be seen from the hosts that this was captured on."
 	}
 	switch f.Vantage {
 	case lvs.RoleDirector:

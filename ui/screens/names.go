@@ -11,7 +11,7 @@ import (
 func (s *Flows) realServer(f *capture.Flow) string { return nameOf(f, s.rs, s.facts) }
 
 func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
-	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil {
+	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil && len(f.Vantages) < 2 && len(facts.Others) == 0 {
 		return facts.Host
 	}
 	if f.RealServerMAC == (capture.MAC{}) {
@@ -26,6 +26,9 @@ func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
 // realServers maps MACs to addresses, as far as the neighbour table tells; the RIPs of the ip_vs table win.
 func realServers(f Facts) map[capture.MAC]string {
 	out := map[capture.MAC]string{}
+	for _, o := range f.Others {
+		ownMACs(out, o)
+	}
 	if f.Snapshot == nil {
 		return out
 	}
@@ -37,21 +40,27 @@ func realServers(f Facts) map[capture.MAC]string {
 			}
 		}
 	}
+	hosts := len(f.Others) > 0
 	for _, n := range f.Snapshot.Neighbours {
 		mac, err := capture.ParseMAC(n.MAC)
-		if err != nil {
+		if err != nil || hosts && out[mac] != "" {
 			continue
 		}
 		if old, taken := out[mac]; !taken || rip[n.Address.String()] && !rip[old] {
 			out[mac] = n.Address.String()
 		}
 	}
-	for _, l := range f.Snapshot.Links {
-		if mac, err := capture.ParseMAC(l.MAC); err == nil {
-			out[mac] = f.Snapshot.Host
+	ownMACs(out, f.Snapshot)
+	return out
+}
+
+// ownMACs names a host's own interfaces.
+func ownMACs(names map[capture.MAC]string, s *lvs.Snapshot) {
+	for _, l := range s.Links {
+		if mac, err := capture.ParseMAC(l.MAC); err == nil && mac != (capture.MAC{}) {
+			names[mac] = s.Host
 		}
 	}
-	return out
 }
 
 // macNames is realServers with the gateways named as such: who is at the other end of a wire.
@@ -65,7 +74,7 @@ func macNames(f Facts) map[capture.MAC]string {
 		gateways[a.Gateway] = a.Gateway.IsValid()
 	}
 	for _, n := range f.Snapshot.Neighbours {
-		if mac, err := capture.ParseMAC(n.MAC); err == nil && gateways[n.Address] {
+		if mac, err := capture.ParseMAC(n.MAC); err == nil && gateways[n.Address] && (len(f.Others) == 0 || out[mac] == "") {
 			out[mac] = "gateway " + n.Address.String()
 		}
 	}

@@ -32,13 +32,14 @@ func (s *Ladder) rungs(short bool) []rung {
 		return nil
 	}
 	var out []rung
-	groups := groupEvents(events, s.flow.Vantage)
+	groups := groupEvents(events, &s.flow)
+	starts := clocks(events, &s.flow)
 	for i, g := range groups {
 		if len(out) == maxRungs {
 			break
 		}
-		out = append(out, s.rung(g, events[0].Time, short))
-		if s.flow.Vantage == lvs.RoleDirector && isFirstForward(groups, i) && s.flow.Stage(lvs.SynAckSent).State == lvs.Unobservable {
+		out = append(out, s.rung(g, starts[vantageOf(g.events[0].Event, &s.flow)], short))
+		if len(s.flow.Vantages) < 2 && s.flow.Vantage == lvs.RoleDirector && isFirstForward(groups, i) && s.flow.Stage(lvs.SynAckSent).State == lvs.Unobservable {
 			out = append(out, rung{from: 3, to: 0, label: "SYN-ACK", note: "cannot be seen from a director", role: theme.Dim, dashed: true})
 		}
 	}
@@ -47,28 +48,28 @@ func (s *Ladder) rungs(short bool) []rung {
 
 // group is a run of frames that say the same.
 type group struct {
-	events []capture.Event
+	events []sight
 	leg    [2]int
 	again  bool // sent again: the first one stands in an earlier group
 }
 
-func groupEvents(events []capture.Event, vantage lvs.Vantage) []group {
+func groupEvents(events []capture.Event, f *capture.Flow) []group {
 	var out []group
-	for _, e := range events {
-		leg := legOf(e, vantage)
+	for _, e := range sights(events, f) {
+		leg := e.leg
 		if i := sameGroup(out, e, leg); i >= 0 {
 			out[i].events = append(out[i].events, e)
 			continue
 		}
 		repeated := slices.ContainsFunc(out, func(g group) bool { return g.leg == leg && g.events[0].Kind == e.Kind })
-		out = append(out, group{[]capture.Event{e}, leg, repeated && (e.Kind == capture.EventSYN || e.Kind == capture.EventSYNACK)})
+		out = append(out, group{[]sight{e}, leg, repeated && (e.Kind == capture.EventSYN || e.Kind == capture.EventSYNACK)})
 	}
 	return out
 }
 
 // sameGroup finds the group that e repeats, or -1: SYNs and SYN-ACKs sent again join the first repetition wherever it
 // is; data and bare ACKs join their like directly before them.
-func sameGroup(groups []group, e capture.Event, leg [2]int) int {
+func sameGroup(groups []group, e sight, leg [2]int) int {
 	for i := len(groups) - 1; i >= 0; i-- {
 		g := groups[i]
 		if g.leg != leg || g.events[0].Kind != e.Kind {
@@ -140,7 +141,13 @@ func legOf(e capture.Event, v lvs.Vantage) [2]int {
 
 func (s *Ladder) rung(g group, start time.Time, short bool) rung {
 	first := g.events[0]
-	r := rung{at: since(first.Time.Sub(start)), from: g.leg[0], to: g.leg[1], label: string(first.Kind), note: s.note(first, short), role: theme.Plain}
+	r := rung{at: since(first.Time.Sub(start)), from: g.leg[0], to: g.leg[1], label: string(first.Kind), note: s.note(first.Event, short), role: theme.Plain}
+	if by := first.alsoWords(); by != "" {
+		r.note = by
+		if !short {
+			r.note += "; " + s.note(first.Event, short)
+		}
+	}
 	switch first.Kind {
 	case capture.EventRST, capture.EventICMP:
 		r.role = theme.Bad

@@ -25,6 +25,8 @@ type Facts struct {
 	At time.Time
 	// Snapshot is nil where there is only a capture, from a file.
 	Snapshot *lvs.Snapshot
+	// Others are further hosts that are judged together with this one.
+	Others []*lvs.Snapshot
 	// Flows are the flows seen on this host, with Events where the ladder shall have something to show.
 	Flows   []capture.Flow
 	Capture Capture
