@@ -117,9 +117,9 @@ func Fact(st Step) string {
 	case DelRoute:
 		return AddRoute(st).fact()
 	case AddRule:
-		return ruleFact(st.Priority)
+		return ruleFact(st.family(), st.Priority)
 	case DelRule:
-		return ruleFact(st.Priority)
+		return ruleFact(AddRule(st).family(), st.Priority)
 	case SetTimeouts:
 		return timeoutsFact
 	case AddNeighbour:

@@ -75,13 +75,15 @@ func silent(s *lvs.Snapshot, value int, vips []netip.Addr) bool {
 
 // HoldVIP lets a real server accept packets for the VIP: first the ARP sysctls, then VIP/32 on lo. For IPv6 it is VIP/128
 // on lo alone, which nobody is asked for (net/ipv6/ndisc.c).
-func HoldVIP(s *lvs.Snapshot, vip netip.Addr) Plan {
+func HoldVIP(s *lvs.Snapshot, vip netip.Addr) Plan { return holdVIP(s, vip, loopback(s)) }
+
+// holdVIP is HoldVIP on lo or on another link that nobody is asked on.
+func holdVIP(s *lvs.Snapshot, vip netip.Addr, lo string) Plan {
 	p := QuietARP(s, []netip.Addr{vip})
 	p.ID, p.Title = "hold-vip", fmt.Sprintf("accept packets for %s", vip)
 	if local, known := s.IsLocal(vip); known && local {
 		return p
 	}
-	lo := loopback(s)
 	if lo == "" || s.Addresses == nil || len(onDevice(s, lo, vip)) > 0 {
 		return p
 	}

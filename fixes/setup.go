@@ -16,9 +16,10 @@ type Spec struct {
 	Services    []Port
 	Scheduler   string
 	RealServers []RealServer
-	// Interface is the director's for the VIP. Empty: the one on whose subnet the VIP or, else, the real servers are.
+	// Interface is the one for the VIP. Empty: on a director the one on whose subnet the VIP or, else, the real servers are, on a real
+	// server lo. A director with the VIP on lo or a dummy is one to which the router routes the VIP.
 	Interface string
-	// Gateway is the router by which real servers answer clients. Invalid: whichever the routes lead to.
+	// Gateway is the router by which clients come and are answered. Invalid: whichever the routes lead to.
 	Gateway netip.Addr
 }
 

@@ -10,10 +10,12 @@ import (
 	"lvstui/lvs"
 )
 
-// SetUpDirector plans what makes the host of s a director for spec: the table of ip_vs first and the VIP last, so that no client comes
-// before there is somebody to send it to. The plan is empty when nothing is left to do. With problems there is no plan.
+// SetUpDirector plans what makes the host of s a director for spec: the module, the table of ip_vs, and the VIP last, so that no client
+// comes before there is somebody to send it to; then the segment is told. The plan is empty when nothing is left to do. With
+// problems there is no plan.
 //
-// A director with direct routing needs no sysctl: it forwards nothing by routing, and its VIP is on the card that is asked for it.
+// A director with direct routing forwards nothing by routing and needs no sysctl for it. Source validation is the one that matters:
+// where it would drop clients that come in for the VIP, it is made loose on that card, or the way to them is added.
 func SetUpDirector(spec Spec, s *lvs.Snapshot) (Plan, []Problem) {
 	problems := append(spec.check(), readable(s, lvs.SourceLinks, lvs.SourceAddresses, lvs.SourceRoutes, lvs.SourceRules, lvs.SourceIPVS)...)
 	if len(spec.RealServers) == 0 {
@@ -23,32 +25,38 @@ func SetUpDirector(spec Spec, s *lvs.Snapshot) (Plan, []Problem) {
 		return Plan{}, problems
 	}
 	problems = append(tableProblems(s), ripProblems(spec, s)...)
-	device, more := vipDevice(spec, s)
+	at, more := placeVIP(spec, s)
 	if problems = append(problems, more...); len(problems) > 0 {
 		return Plan{}, problems
 	}
 	vip := spec.VIP.Addr()
 	p := Plan{ID: SetUpDirectorID, Host: s.Host, Title: fmt.Sprintf("direct clients of %s to %d real servers", vip, len(spec.RealServers))}
+	if load := (LoadModule{moduleIPVS}); !load.Done(s) {
+		p.Steps = append(p.Steps, load)
+	}
 	for _, port := range spec.Services {
 		p.Steps = append(p.Steps, tableSteps(spec, port, s)...)
 	}
-	if len(onDevice(s, device, vip)) == 0 {
-		p.Steps = append(p.Steps, AddAddress{Device: device, Prefix: spec.VIP})
+	if len(onDevice(s, at.device, vip)) == 0 {
+		p.Steps = append(p.Steps, AddAddress{Device: at.device, Prefix: at.prefix})
+		if at.wire {
+			p.Steps = append(p.Steps, Announce{at.device, vip})
+		}
+	}
+	if p, problems = letClientsIn(spec, s, at, p); len(problems) > 0 {
+		return Plan{}, problems
 	}
 	if problems = possible(p, s); len(problems) > 0 {
 		return Plan{}, problems
 	}
 	p.NextBoot = NextBoot(p, s)
-	p.Elsewhere = forOthers(spec, s, device)
+	p.Elsewhere = forOthers(spec, s, at)
 	return p, nil
 }
 
 // tableProblems are about who may write the table of ip_vs.
 func tableProblems(s *lvs.Snapshot) []Problem {
-	if !s.IPVS.Loaded {
-		return []Problem{{"ip_vs is not loaded", "modprobe ip_vs, and once more; write ip_vs into /etc/modules-load.d/ for the next boot"}}
-	}
-	if err := writableTable(s); err != nil {
+	if err := writableTable(s); err != nil && s.IPVS.Loaded {
 		return []Problem{{err.Error(), "run it as root: sudo lvstui setup director …"}}
 	}
 	for _, o := range s.Owners {
@@ -78,36 +86,6 @@ func ripProblems(spec Spec, s *lvs.Snapshot) []Problem {
 	return out
 }
 
-// vipDevice decides where the VIP goes, or finds out why it can not.
-func vipDevice(spec Spec, s *lvs.Snapshot) (string, []Problem) {
-	vip := spec.VIP.Addr()
-	device := cmp.Or(spec.Interface, deviceOf(s, vip), deviceOf(s, spec.RealServers[0].Address))
-	for _, a := range s.AddressesOf(vip) {
-		if l, _ := s.Link(a.Device); !l.OnWire() {
-			return "", []Problem{{fmt.Sprintf("%s is on %s, as on a real server: nobody would be asked for it there", vip, a.Device),
-				fmt.Sprintf("ip addr del %s dev %s, if this host is to be a director only", a.Prefix, shellWord(a.Device))}}
-		}
-		if spec.Interface != "" && a.Device != spec.Interface {
-			return "", []Problem{{fmt.Sprintf("%s is on %s already", vip, a.Device), "leave out --interface, or take it off there first"}}
-		}
-		device = a.Device
-	}
-	if device == "" {
-		return "", []Problem{{fmt.Sprintf("no interface of %s is on a segment with %s or a real server", s.Host, vip), "name the one for the VIP: --interface eth0"}}
-	}
-	link, ok := s.Link(device)
-	if !ok || !link.OnWire() {
-		return "", []Problem{{fmt.Sprintf("%q is no interface on which %s could be asked for", device, vip), "name one that is up: --interface eth0"}}
-	}
-	for _, n := range s.Neighbours {
-		if n.Address == vip && n.MAC != "" && !n.Dead() && !n.Proxy && len(s.AddressesOf(vip)) == 0 {
-			return "", []Problem{{fmt.Sprintf("%s is in use: %s answers for it on %s", vip, n.MAC, n.Device),
-				fmt.Sprintf("find that host (arping -I %s -c 3 %s); a real server has to be quiet (lvstui fix rs-answers-arp there)", shellWord(n.Device), vip)}}
-		}
-	}
-	return device, nil
-}
-
 // tableSteps bring one virtual service and its destinations to what spec says. What else is there stays: persistence, other destinations.
 func tableSteps(spec Spec, port Port, s *lvs.Snapshot) []Step {
 	name := VirtualService{Protocol: port.Protocol, Address: spec.VIP.Addr(), Port: port.Port}
@@ -134,21 +112,40 @@ func tableSteps(spec Spec, port Port, s *lvs.Snapshot) []Step {
 }
 
 // forOthers says what the router and the real servers need.
-func forOthers(spec Spec, s *lvs.Snapshot, device string) []string {
+func forOthers(spec Spec, s *lvs.Snapshot, at place) []string {
 	vip := spec.VIP.Addr()
-	out := []string{fmt.Sprintf("here, when %s was somebody else's before: arping -U -I %s -c 3 %s, so that the router learns this host's MAC", vip, shellWord(device), vip)}
+	single := netip.PrefixFrom(vip, vip.BitLen())
 	router := "the router"
 	if spec.Gateway.IsValid() {
 		router += " " + spec.Gateway.String()
 	}
-	if inSubnet(s, device, vip) {
-		out = append(out, fmt.Sprintf("%s: needs nothing, %s is in the subnet of its leg", router, vip))
-	} else {
-		out = append(out, fmt.Sprintf("%s: %s has to be on-link on the leg to %s's segment: ip route add %s dev LEG, or an address of %s there; and it must not drop the VIP as a source on that leg",
-			router, vip, s.Host, netip.PrefixFrom(vip, vip.BitLen()), spec.VIP.Masked()))
+	ip, conf := "ip", "net.ipv4.conf"
+	if vip.Is6() {
+		ip = "ip -6"
+	}
+	rip := s.Lookup(lvs.RouteQuery{Dst: spec.RealServers[0].Address})
+	var out []string
+	switch dip := at.dip(spec, s); {
+	case !at.wire && dip.IsValid():
+		out = append(out, fmt.Sprintf("%s: %s route add %s via %s, so that it sends clients here; nobody asks for the VIP by ARP then", router, ip, single, dip))
+	case !at.wire:
+		out = append(out, fmt.Sprintf("%s: %s route add %s via an address of %s on its segment, so that it sends clients here", router, ip, single, s.Host))
+	case inSubnet(s, at.device, vip):
+		out = append(out, fmt.Sprintf("%s: needs no route, %s is in the subnet of its leg", router, vip))
+	default:
+		out = append(out, fmt.Sprintf("%s: %s has to be on-link on its leg to %s of %s: %s route add %s dev LEG, or an address of %s on LEG",
+			router, vip, at.device, s.Host, ip, single, spec.VIP.Masked()))
+	}
+	if at.wire && rip.Device != at.device && vip.Is4() {
+		out = append(out, fmt.Sprintf("%s: answers from %s come in on its leg to the real servers, not on that of the VIP, and it must not drop them as forged: sysctl -w %s.LEG.rp_filter=2 on a Linux router, where LEG is its interface in the subnet of %s; loose uRPF and a permit for %s elsewhere",
+			router, vip, conf, spec.RealServers[0].Address, vip))
 	}
 	for _, rs := range spec.RealServers {
-		out = append(out, fmt.Sprintf("the real server %s: lvstui setup real-server --vip %s %s", rs.Address, vip, ports(spec.Services)))
+		gateway := ""
+		if spec.Gateway.IsValid() && rip.Device == at.device {
+			gateway = " --gateway " + spec.Gateway.String()
+		}
+		out = append(out, fmt.Sprintf("the real server %s: lvstui setup real-server --vip %s %s%s", rs.Address, vip, ports(spec.Services), gateway))
 	}
 	return out
 }

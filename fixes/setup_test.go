@@ -80,7 +80,7 @@ func TestSetUpOrder(t *testing.T) {
 	}
 	want := []string{"ipvsadm -A -t 172.16.0.8:80 -s rr", "ipvsadm -a -t 172.16.0.8:80 -r 192.168.10.12:80 -g -w 1", "ipvsadm -a -t 172.16.0.8:80 -r 192.168.10.13:80 -g -w 2",
 		"ipvsadm -A -u 172.16.0.8:53 -s rr", "ipvsadm -a -u 172.16.0.8:53 -r 192.168.10.12:53 -g -w 1", "ipvsadm -a -u 172.16.0.8:53 -r 192.168.10.13:53 -g -w 2",
-		"ip addr add 172.16.0.8/24 dev eth0"}
+		"ip addr add 172.16.0.8/24 dev eth0", "arping -U -c 3 -I eth0 172.16.0.8"}
 	if got := p.Commands(); !slices.Equal(got, want) {
 		t.Errorf("director\ngot  %q\nwant %q", got, want)
 	}
@@ -135,8 +135,6 @@ func TestSetUpRefuses(t *testing.T) {
 		{"no vip", SetUpDirector, with(func(s *Spec) { s.VIP = netip.Prefix{} }), bare, "can not be a virtual address"},
 		{"nothing on-link", SetUpDirector, with(func(s *Spec) { s.RealServers = []RealServer{{ip("10.1.1.1"), 1}} }), bare, "no interface of rs1"},
 		{"no such interface", SetUpDirector, with(func(s *Spec) { s.Interface = "eth9" }), bare, `"eth9" is no interface`},
-		{"vip on lo as interface", SetUpDirector, with(func(s *Spec) { s.Interface = "lo" }), bare, `"lo" is no interface`},
-		{"no ip_vs", SetUpDirector, wanted, host(func(s *lvs.Snapshot) { s.IPVS.Loaded = false }), "not loaded"},
 		{"table unread", SetUpDirector, wanted, host(func(s *lvs.Snapshot) { s.IPVS = nil }), "could not be read"},
 		{"keepalived", SetUpDirector, wanted, host(func(s *lvs.Snapshot) {
 			s.Owners = append(s.Owners, lvs.Owner{Name: "keepalived", Owns: []string{"ipvs"}, Evidence: "process 812 keepalived"})
@@ -148,8 +146,18 @@ func TestSetUpRefuses(t *testing.T) {
 		{"vip of a director", SetUpRealServer, wanted, with2(bare, "eth0", "172.16.0.8/32"), "as on a director"},
 		{"no route back", SetUpRealServer, wanted, host(func(s *lvs.Snapshot) {
 			s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 })
+			s.Clients[0].Origin = "flow"
 		}), "no route to clients"},
-		{"other gateway", SetUpRealServer, with(func(s *Spec) { s.Gateway = ip("192.168.10.254") }), bare, "go via 192.168.10.1, not via 192.168.10.254"},
+		{"gateway elsewhere", SetUpRealServer, with(func(s *Spec) { s.Gateway = ip("10.1.1.1") }), bare, "the gateway 10.1.1.1 is not on a segment"},
+		{"card as interface", SetUpRealServer, with(func(s *Spec) { s.Interface = "eth0" }), bare, "neither lo nor a dummy"},
+		{"answered when asked", SetUpDirector, wanted, host(func(s *lvs.Snapshot) {
+			s.Probed = &lvs.Probed{ARP: []lvs.ARPProbe{{Address: ip("172.16.0.8"), Device: "eth0", Answers: []lvs.ARPAnswer{{MAC: "02:00:00:00:00:07"}}}}}
+		}), "is in use: 02:00:00:00:00:07"},
+		{"forged and no way back", SetUpDirector, wanted, host(func(s *lvs.Snapshot) {
+			s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 })
+			s.Clients[0].Origin = "flow"
+			s.Sysctls[lvs.ConfPath("all", "rp_filter")] = "1"
+		}), "would be dropped as forged"},
 		{"sysctls unread", SetUpRealServer, wanted, host(func(s *lvs.Snapshot) { s.Sysctls = nil }), "sysctls"},
 		{"one sysctl unread", SetUpRealServer, wanted, host(func(s *lvs.Snapshot) { delete(s.Sysctls, lvs.ConfPath("eth0", "arp_ignore")) }), "arp_ignore of eth0"},
 	} {
@@ -162,4 +170,65 @@ func TestSetUpRefuses(t *testing.T) {
 
 func with2(s *lvs.Snapshot, device, prefix string) *lvs.Snapshot {
 	return with(s, AddAddress{Device: device, Prefix: netip.MustParsePrefix(prefix)})
+}
+
+// What lvstui adds beyond the table and the VIP, and only where it is needed.
+func TestSetUpAddsWhatIsNeeded(t *testing.T) {
+	bare := func(change func(*lvs.Snapshot)) *lvs.Snapshot {
+		s := bareHost()
+		change(s)
+		return s
+	}
+	noDefault := func(s *lvs.Snapshot) {
+		s.Routes = slices.DeleteFunc(s.Routes, func(r lvs.Route) bool { return r.Dst.Bits() == 0 })
+	}
+	strict := func(s *lvs.Snapshot) { s.Sysctls[lvs.ConfPath("all", "rp_filter")] = "1" }
+	one := wanted
+	one.Services, one.RealServers = wanted.Services[:1], wanted.RealServers[:1]
+	with := func(change func(*Spec)) Spec { spec := one; change(&spec); return spec }
+	table := []string{"ipvsadm -A -t 172.16.0.8:80 -s rr", "ipvsadm -a -t 172.16.0.8:80 -r 192.168.10.12:80 -g -w 1"}
+	quiet := []string{"sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2"}
+	for _, c := range []struct {
+		name      string
+		role      func(Spec, *lvs.Snapshot) (Plan, []Problem)
+		spec      Spec
+		s         *lvs.Snapshot
+		want      []string
+		elsewhere string
+	}{
+		{"module", SetUpDirector, one, bare(func(s *lvs.Snapshot) { s.IPVS = &lvs.IPVS{Services: []lvs.Service{}} }),
+			slices.Concat([]string{"modprobe ip_vs"}, table, []string{"ip addr add 172.16.0.8/24 dev eth0", "arping -U -c 3 -I eth0 172.16.0.8"}), ""},
+		{"routed", SetUpDirector, with(func(s *Spec) { s.Interface, s.Gateway = "lo", ip("192.168.10.1") }), bareHost(),
+			slices.Concat(table, []string{"ip addr add 172.16.0.8/32 dev lo"}), "the router 192.168.10.1: ip route add 172.16.0.8/32 via 192.168.10.11"},
+		{"two legs", SetUpDirector, with(func(s *Spec) { s.Interface = "eth1" }), bare(strict),
+			slices.Concat([]string{"sysctl -w net.ipv4.conf.eth1.rp_filter=2"}, table, []string{"ip addr add 172.16.0.8/24 dev eth1", "arping -U -c 3 -I eth1 172.16.0.8"}),
+			"sysctl -w net.ipv4.conf.LEG.rp_filter=2 on a Linux router"},
+		{"two legs, no way back", SetUpDirector, with(func(s *Spec) { s.Interface, s.Gateway = "eth1", ip("172.16.0.1") }), bare(func(s *lvs.Snapshot) { strict(s); noDefault(s) }),
+			slices.Concat(table, []string{"ip addr add 172.16.0.8/24 dev eth1", "arping -U -c 3 -I eth1 172.16.0.8", "ip route add default via 172.16.0.1 dev eth1"}), ""},
+		{"no way to the Internet, and nobody there", SetUpDirector, one, bare(func(s *lvs.Snapshot) { strict(s); noDefault(s) }),
+			slices.Concat(table, []string{"ip addr add 172.16.0.8/24 dev eth0", "arping -U -c 3 -I eth0 172.16.0.8"}), ""},
+		{"route back", SetUpRealServer, with(func(s *Spec) { s.Gateway = ip("192.168.10.254") }), bare(noDefault),
+			slices.Concat([]string{"ip route add default via 192.168.10.254 dev eth0"}, quiet, []string{"ip addr add 172.16.0.8/32 dev lo"}), "--real-server 192.168.10.11"},
+		{"another gateway", SetUpRealServer, with(func(s *Spec) { s.Gateway = ip("192.168.10.254") }), bareHost(),
+			slices.Concat([]string{"ip route add default via 192.168.10.254 dev eth0 table 100", "ip rule add from 172.16.0.8/32 lookup 100 priority 32000"}, quiet,
+				[]string{"ip addr add 172.16.0.8/32 dev lo"}), ""},
+		{"nobody beyond", SetUpRealServer, one, bare(noDefault), slices.Concat(quiet, []string{"ip addr add 172.16.0.8/32 dev lo"}), "here: rs1 has no route to clients such as 188.88.88.10"},
+		{"IPv6", SetUpRealServer, with(func(s *Spec) { s.VIP = netip.MustParsePrefix("2001:db8::8/64"); s.RealServers = nil }), bare(func(s *lvs.Snapshot) {
+			s.PolicyRules = append(s.PolicyRules, lvs.PolicyRule{Table: lvs.TableLocal, Action: "table", Family: 6}, lvs.PolicyRule{Priority: 32766, Table: lvs.TableMain, Action: "table", Family: 6})
+		}),
+			[]string{"ip addr add 2001:db8::8/128 dev lo"}, ""},
+	} {
+		p, problems := c.role(c.spec, c.s)
+		if len(problems) > 0 || !slices.Equal(p.Commands(), c.want) || !strings.Contains(strings.Join(p.Elsewhere, "\n"), c.elsewhere) {
+			t.Errorf("%s: problems %v\n got %q\nwant %q\nelsewhere %q, want %q", c.name, problems, p.Commands(), c.want, p.Elsewhere, c.elsewhere)
+			continue
+		}
+		after, err := p.After(c.s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, problems := c.role(c.spec, after); len(problems) > 0 || !again.Empty() {
+			t.Errorf("%s: again %q, %v", c.name, again.Commands(), problems)
+		}
+	}
 }

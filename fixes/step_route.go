@@ -16,14 +16,14 @@ const (
 	kindDelRoute     = "route-del"
 )
 
-// AddRoute adds an IPv4 route by one next hop to a table that is not the local one.
+// AddRoute adds a route by one next hop to a table that is not the local one.
 type AddRoute struct {
 	Table   int          `json:"table"`
-	Dst     netip.Prefix `json:"dst"`              // 0.0.0.0/0 is a default route
+	Dst     netip.Prefix `json:"dst"`              // 0.0.0.0/0 or ::/0 is a default route
 	Gateway netip.Addr   `json:"gateway,omitzero"` // invalid when on-link
 	Device  string       `json:"device"`
-	Source  netip.Addr   `json:"source,omitzero"` // preferred source
-	Metric  int          `json:"metric,omitempty"`
+	Source  netip.Addr   `json:"source,omitzero"`  // preferred source
+	Metric  int          `json:"metric,omitempty"` // 0 is 1024 with IPv6, as the kernel has it (IP6_RT_PRIO_USER)
 	// Protocol is "boot" (also when empty), which is what ip(8) gives, or "static".
 	Protocol string `json:"protocol,omitempty"`
 	OnLink   bool   `json:"onlink,omitempty"`
@@ -45,13 +45,24 @@ func (st ReplaceRoute) Kind() string { return kindReplaceRoute }
 func (st DelRoute) Kind() string { return kindDelRoute }
 
 // Command is the ip(8) command line.
-func (st AddRoute) Command() string { return "ip route add " + st.words() }
+func (st AddRoute) Command() string { return st.ip() + " route add " + st.words() }
 
 // Command is the ip(8) command line.
-func (st ReplaceRoute) Command() string { return "ip route replace " + AddRoute(st).words() }
+func (st ReplaceRoute) Command() string {
+	return AddRoute(st).ip() + " route replace " + AddRoute(st).words()
+}
 
 // Command is the ip(8) command line.
-func (st DelRoute) Command() string { return "ip route del " + AddRoute(st).words() }
+func (st DelRoute) Command() string { return AddRoute(st).ip() + " route del " + AddRoute(st).words() }
+
+func (st AddRoute) ip() string { return ipCommand(st.Dst.Addr().Is6()) }
+
+func ipCommand(six bool) string {
+	if six {
+		return "ip -6"
+	}
+	return "ip"
+}
 
 func (st AddRoute) words() string {
 	out := st.Dst.String()
@@ -88,12 +99,12 @@ func (st AddRoute) Validate() error {
 	if err := validPrefix(st.Dst); err != nil {
 		return err
 	}
-	if !st.Dst.Addr().Is4() || st.Dst != st.Dst.Masked() {
-		return fmt.Errorf("%s is no prefix of an IPv4 route", st.Dst)
+	if st.Dst != st.Dst.Masked() {
+		return fmt.Errorf("%s is no prefix of a route", st.Dst)
 	}
 	for _, a := range []netip.Addr{st.Gateway, st.Source} {
-		if a.IsValid() && (!a.Is4() || validHost(a) != nil) {
-			return fmt.Errorf("%s can not be the gateway or the source of an IPv4 route", a)
+		if a.IsValid() && (a.Is4() != st.Dst.Addr().Is4() || validHost(a) != nil) {
+			return fmt.Errorf("%s can not be the gateway or the source of a route to %s", a, st.Dst)
 		}
 	}
 	if st.Table <= 0 || st.Table == lvs.TableLocal || st.Table > 1<<31-1 || st.Metric < 0 || st.Metric > 1<<31-1 {
@@ -117,11 +128,18 @@ func (st DelRoute) Validate() error { return AddRoute(st).Validate() }
 // route is what a snapshot has of the route.
 func (st AddRoute) route() lvs.Route {
 	scope := "global"
-	if !st.Gateway.IsValid() {
+	if !st.Gateway.IsValid() && st.Dst.Addr().Is4() {
 		scope = "link"
 	}
 	return lvs.Route{Table: st.Table, Type: "unicast", Dst: st.Dst, Gateway: st.Gateway, Device: st.Device, Source: st.Source, Scope: scope,
-		Protocol: cmp.Or(st.Protocol, "boot"), Metric: st.Metric, OnLink: st.OnLink}
+		Protocol: cmp.Or(st.Protocol, "boot"), Metric: st.metric(), OnLink: st.OnLink}
+}
+
+func (st AddRoute) metric() int {
+	if st.Dst.Addr().Is6() {
+		return cmp.Or(st.Metric, 1024)
+	}
+	return st.Metric
 }
 
 // routeStep is the step that gives r back. It is an error where r is nothing that AddRoute can say.
@@ -140,7 +158,7 @@ func routeStep(r lvs.Route) (AddRoute, error) {
 func (st AddRoute) rivals(s *lvs.Snapshot) []lvs.Route {
 	var out []lvs.Route
 	for _, r := range s.Routes {
-		if r.Table == st.Table && r.Dst == st.Dst && r.Metric == st.Metric {
+		if r.Table == st.Table && r.Dst == st.Dst && r.Metric == st.metric() {
 			out = append(out, r)
 		}
 	}
@@ -191,7 +209,7 @@ func (st AddRoute) possible(s *lvs.Snapshot) error {
 	if !ok || !link.Up {
 		return fmt.Errorf("there is no interface %s on %s that is up", st.Device, s.Host)
 	}
-	if st.Gateway.IsValid() && !st.OnLink && deviceOf(s, st.Gateway) != st.Device {
+	if st.Gateway.IsValid() && !st.OnLink && !(st.Gateway.Is6() && st.Gateway.IsLinkLocalUnicast()) && deviceOf(s, st.Gateway) != st.Device {
 		return fmt.Errorf("the gateway %s is not on a subnet of %s", st.Gateway, st.Device)
 	}
 	if st.Source.IsValid() && len(s.AddressesOf(st.Source)) == 0 {

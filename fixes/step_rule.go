@@ -14,7 +14,7 @@ const (
 	kindDelRule = "rule-del"
 )
 
-// AddRule adds an IPv4 policy rule that looks up a table.
+// AddRule adds a policy rule that looks up a table: of IPv6 when From or To is, else of IPv4.
 type AddRule struct {
 	// Priority is the rule's place: smaller ones are asked first. It must be free.
 	Priority int          `json:"priority"`
@@ -34,10 +34,21 @@ func (st AddRule) Kind() string { return kindAddRule }
 func (st DelRule) Kind() string { return kindDelRule }
 
 // Command is the ip(8) command line.
-func (st AddRule) Command() string { return "ip rule add " + st.words() }
+func (st AddRule) Command() string { return ipCommand(st.six()) + " rule add " + st.words() }
 
 // Command is the ip(8) command line.
-func (st DelRule) Command() string { return "ip rule del " + AddRule(st).words() }
+func (st DelRule) Command() string {
+	return ipCommand(AddRule(st).six()) + " rule del " + AddRule(st).words()
+}
+
+func (st AddRule) six() bool { return st.From.Addr().Is6() || st.To.Addr().Is6() }
+
+func (st AddRule) family() int {
+	if st.six() {
+		return 6
+	}
+	return 4
+}
 
 func (st AddRule) words() string {
 	out := ""
@@ -56,8 +67,8 @@ func (st AddRule) words() string {
 // Validate refuses what the kernel could not have, and what lvstui does not do.
 func (st AddRule) Validate() error {
 	for _, p := range []netip.Prefix{st.From, st.To} {
-		if p.IsValid() && (validPrefix(p) != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() == 0) {
-			return fmt.Errorf("%s is no prefix for an IPv4 policy rule", p)
+		if p.IsValid() && (validPrefix(p) != nil || p.Addr().Is6() != st.six() || p != p.Masked() || p.Bits() == 0) {
+			return fmt.Errorf("%s is no prefix for a policy rule of IPv%d", p, st.family())
 		}
 	}
 	if st.Iif != "" {
@@ -79,12 +90,12 @@ func (st AddRule) Validate() error {
 func (st DelRule) Validate() error { return AddRule(st).Validate() }
 
 func (st AddRule) rule() lvs.PolicyRule {
-	return lvs.PolicyRule{Priority: st.Priority, From: st.From, To: st.To, Iif: st.Iif, Table: st.Table, Action: "table", Family: 4}
+	return lvs.PolicyRule{Priority: st.Priority, From: st.From, To: st.To, Iif: st.Iif, Table: st.Table, Action: "table", Family: st.family()}
 }
 
-// rivals are the IPv4 rules at the same place, of which only the kernel knows the order.
+// rivals are the rules of the family at the same place, of which only the kernel knows the order.
 func (st AddRule) rivals(s *lvs.Snapshot) []lvs.PolicyRule {
-	return slices.DeleteFunc(slices.Clone(s.PolicyRules), func(r lvs.PolicyRule) bool { return r.Family != 4 || r.Priority != st.Priority })
+	return slices.DeleteFunc(slices.Clone(s.PolicyRules), func(r lvs.PolicyRule) bool { return r.Family != st.family() || r.Priority != st.Priority })
 }
 
 // Was says what there is now.
@@ -175,20 +186,20 @@ func (st AddRule) Risk(s *lvs.Snapshot) string { return routeRisk(st, s) }
 // Risk says when the operator's session would lose its way.
 func (st DelRule) Risk(s *lvs.Snapshot) string { return routeRisk(st, s) }
 
-func ruleFact(priority int) string {
-	return fmt.Sprintf("the IPv4 policy rule with priority %d", priority)
+func ruleFact(family, priority int) string {
+	return fmt.Sprintf("the IPv%d policy rule with priority %d", family, priority)
 }
 
-// ruleFacts adds the IPv4 rules that are not the kernel's own.
+// ruleFacts adds the rules that are not the kernel's own.
 func ruleFacts(s *lvs.Snapshot, out map[string]string) {
 	for _, r := range s.PolicyRules {
-		if r.Family != 4 || r.Priority == 0 || r.Priority >= 32766 {
+		if r.Priority == 0 || r.Priority >= 32766 {
 			continue
 		}
 		value := fmt.Sprintf("%s, from %s to %s iif %q mark %d/%d table %d", r.Action, r.From, r.To, r.Iif, r.Mark, r.Mask, r.Table)
-		if before, ok := out[ruleFact(r.Priority)]; ok {
+		if before, ok := out[ruleFact(r.Family, r.Priority)]; ok {
 			value = before + " and " + value
 		}
-		out[ruleFact(r.Priority)] = value
+		out[ruleFact(r.Family, r.Priority)] = value
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,7 +30,7 @@ func (l *Lab) build() error {
 		} else {
 			l.hosts = append(l.hosts, h)
 		}
-		if err := prepare(h, l.spec.Bare); err != nil {
+		if err := prepare(h, l.spec); err != nil {
 			return err
 		}
 	}
@@ -57,8 +58,8 @@ func (l *Lab) build() error {
 }
 
 // prepare sets a new host's sysctls and brings its loopback up.
-func prepare(h *Host, bare bool) error {
-	for _, kv := range sysctls(h.Name, bare) {
+func prepare(h *Host, spec Spec) error {
+	for _, kv := range sysctls(h.Name, spec.Bare, spec.IPv6) {
 		err := h.sysctl(kv[0], kv[1])
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(kv[0], "net/ipv6/") {
 			continue // a kernel without IPv6 needs none switched off
@@ -197,6 +198,9 @@ func (h *Host) delLink(name string) error {
 func (h *Host) replaceDefault(gateway, dev string) error {
 	return h.Do(func() error {
 		_, everything, _ := net.ParseCIDR("0.0.0.0/0")
+		if strings.Contains(gateway, ":") {
+			_, everything, _ = net.ParseCIDR("::/0")
+		}
 		route := &netlink.Route{Dst: everything, Gw: net.ParseIP(gateway)}
 		if dev != "" {
 			link, err := netlink.LinkByName(dev)
@@ -225,7 +229,7 @@ func (h *Host) forgetNeighbour(name string, ip netip.Addr) error {
 		if err != nil {
 			return fmt.Errorf("host %s: interface %s: %w", h.Name, name, err)
 		}
-		err = netlink.NeighDel(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: ip.AsSlice(), Family: netlink.FAMILY_V4})
+		err = netlink.NeighDel(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: ip.AsSlice(), Family: nl.GetIPFamily(ip.AsSlice())})
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("host %s: forget neighbour %s: %w", h.Name, ip, err)
 		}

@@ -152,7 +152,7 @@ func (l *Lab) connect(ctx context.Context, timeout time.Duration) Result {
 	virtual := net.JoinHostPort(l.VIP(), fmt.Sprint(Port))
 	var conn net.Conn
 	err := l.Host(Client).Do(func() (err error) { // a literal address, one family: the dialer stays on this thread
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp4", virtual)
+		conn, err = new(net.Dialer).DialContext(ctx, map[bool]string{true: "tcp4", false: "tcp6"}[l.plan.vip.Is4()], virtual)
 		return err
 	})
 	if err == nil {

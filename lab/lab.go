@@ -29,6 +29,8 @@ type Spec struct {
 	NoClient bool
 	// Bare leaves the cluster to be set up: no VIP anywhere, no virtual service, no ARP sysctls. Routes and web servers are there.
 	Bare bool
+	// IPv6 gives the hosts of a bare cluster IPv6 addresses in place of the article's: 192.168.10.11 is 2001:db8:10::11.
+	IPv6 bool
 }
 
 // Lab is a cluster that runs.
@@ -59,8 +61,14 @@ func Up(ctx context.Context, spec Spec) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if spec.IPv6 && !spec.Bare {
+		return nil, errors.New("the lab builds a cluster with IPv6 only bare, for setting it up")
+	}
 	if spec.Bare {
 		p = p.bare()
+	}
+	if spec.IPv6 {
+		p = p.six()
 	}
 	for _, id := range spec.Faults {
 		if _, err := faultFor(id, spec.Topology); err != nil {
@@ -92,7 +100,7 @@ func (l *Lab) start(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{RealServer1, RealServer2} {
-		w, err := serveWeb(l.Host(name), "0.0.0.0")
+		w, err := serveWeb(l.Host(name), l.plan.anyAddress())
 		if err != nil {
 			return err
 		}

@@ -121,6 +121,9 @@ func (p plan) segments() []string {
 // bare is the plan without the VIP on director and real servers.
 func (p plan) bare() plan {
 	p.loopback = nil
+	if p.gateways[Director] != p.gateways[RealServer1] {
+		p.gateways[Director] = p.gateways[RealServer1] // the router's address in the VIP's subnet is out of reach without the VIP
+	}
 	p.nics = slices.Clone(p.nics)
 	for i, n := range p.nics {
 		p.nics[i].addresses = slices.DeleteFunc(slices.Clone(n.addresses), func(a string) bool {
@@ -130,9 +133,47 @@ func (p plan) bare() plan {
 	return p
 }
 
+// six is the plan with IPv6 addresses: of 192.168.10.11/24 it makes 2001:db8:10::11/64.
+func (p plan) six() plan {
+	p.vip = Six(p.vip)
+	p.nics = slices.Clone(p.nics)
+	for i, n := range p.nics {
+		var all []string
+		for _, a := range n.addresses {
+			v4 := netip.MustParsePrefix(a)
+			bits := 64
+			if v4.IsSingleIP() {
+				bits = 128
+			}
+			all = append(all, netip.PrefixFrom(Six(v4.Addr()), bits).String())
+		}
+		p.nics[i].addresses = all
+	}
+	gateways := map[string]string{}
+	for host, gateway := range p.gateways {
+		gateways[host] = Six(netip.MustParseAddr(gateway)).String()
+	}
+	p.gateways = gateways
+	return p
+}
+
+// Six is the IPv6 address that stands for one of the article's.
+func Six(v4 netip.Addr) netip.Addr {
+	subnet := map[byte]string{188: "88", 192: "10", 172: "16"}[v4.As4()[0]]
+	return netip.MustParseAddr(fmt.Sprintf("2001:db8:%s::%d", subnet, v4.As4()[3]))
+}
+
+// anyAddress is what a server listens on that takes every address of its host.
+func (p plan) anyAddress() string {
+	if p.vip.Is6() {
+		return "::"
+	}
+	return "0.0.0.0"
+}
+
 // sysctls are those the lab sets in a host, in order, before its interfaces exist. Everything that decides whether
 // DR works is set explicitly: new namespaces inherit some values from the machine the lab runs on.
-func sysctls(host string, bare bool) [][2]string {
+func sysctls(host string, bare, six bool) [][2]string {
 	var out [][2]string
 	set := func(key, value string) { out = append(out, [2]string{key, value}) }
 	for _, conf := range []string{"all", "default", "lo"} {
@@ -149,6 +190,15 @@ func sysctls(host string, bare bool) [][2]string {
 	if !bare && (host == RealServer1 || host == RealServer2) {
 		set("net/ipv4/conf/all/arp_ignore", "1")
 		set("net/ipv4/conf/all/arp_announce", "2")
+	}
+	if six {
+		set("net/ipv6/conf/all/forwarding", forward)
+		for _, conf := range []string{"all", "default"} { // addresses are of use at once, and nobody but the lab gives any
+			set("net/ipv6/conf/"+conf+"/disable_ipv6", "0")
+			set("net/ipv6/conf/"+conf+"/accept_dad", "0")
+			set("net/ipv6/conf/"+conf+"/accept_ra", "0")
+		}
+		return out
 	}
 	// Without IPv6 the captures hold nothing but the article's packets.
 	set("net/ipv6/conf/all/disable_ipv6", "1")

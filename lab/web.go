@@ -25,7 +25,7 @@ type webServer struct {
 func serveWeb(h *Host, address string) (*webServer, error) {
 	w := &webServer{host: h}
 	err := h.Do(func() (err error) { // the socket belongs to the namespace; accept works from anywhere
-		w.listener, err = net.Listen("tcp4", net.JoinHostPort(address, fmt.Sprint(Port)))
+		w.listener, err = net.Listen(map[bool]string{true: "tcp6", false: "tcp4"}[address == "::"], net.JoinHostPort(address, fmt.Sprint(Port)))
 		return err
 	})
 	if err != nil {

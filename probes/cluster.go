@@ -28,6 +28,8 @@ type Cluster struct {
 type Options struct {
 	VIPs  []netip.Addr
 	Roles []lvs.Role // of the first host
+	// Gateway is the router by which clients come to the first host and are answered; invalid when nobody said.
+	Gateway netip.Addr
 }
 
 // assemble finds out who is who. Roles follow from facts: virtual services make a director, a VIP held without a service,

@@ -25,6 +25,7 @@ type checkOptions struct {
 	listen     time.Duration
 	interfaces []string
 	probe      []string
+	gateway    addrs // one
 }
 
 func newCheck() *cobra.Command {

@@ -40,6 +40,7 @@ func newFix() *cobra.Command {
 	f.Var(&opt.format, "format", "text for people, json for programs")
 	f.Var(&opt.check.vips, "vip", "a virtual address that this host is to serve")
 	f.Var(&opt.check.roles, "role", "what this host is: client, router, director, real-server")
+	f.Var(&opt.check.gateway, "gateway", "the router by which clients come and are answered, for cures that need to know it")
 	f.DurationVar(&opt.check.listen, "flows", 0, "listen to the handshakes first, for findings that only traffic shows")
 	return cmd
 }
@@ -50,6 +51,9 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 	}
 	if len(ids) == 0 && !opt.all {
 		return withHint(errors.New("fix needs the id of a finding, or --all"), "lvstui check, which finds them")
+	}
+	if len(opt.check.gateway) > 1 {
+		return withHint(errors.New("there can be one gateway only"), "--gateway given once")
 	}
 	for _, id := range ids {
 		if _, ok := rules.Find(id); !ok {
@@ -101,7 +105,11 @@ func printChanges(form format, changes []fixes.Change) error {
 }
 
 func diagnose(observed []probes.Observation, opt checkOptions) probes.Report {
-	return probes.Diagnose(rules.All(), observed, probes.Options{VIPs: opt.vips, Roles: opt.roles})
+	known := probes.Options{VIPs: opt.vips, Roles: opt.roles}
+	if len(opt.gateway) > 0 {
+		known.Gateway = opt.gateway[0]
+	}
+	return probes.Diagnose(rules.All(), observed, known)
 }
 
 // cure is a plan and the findings that are gone after it, by their keys.

@@ -162,8 +162,9 @@ func (c cluster) dump(host string) string {
 	c.t.Helper()
 	var all strings.Builder
 	for _, words := range [][]string{
-		{"ip", "-o", "address", "show"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule", "show"}, {"ipvsadm", "-S", "-n"},
-		{"sysctl", "-a", "-r", `net\.ipv4\.(conf|ip_forward|vs)`},
+		{"ip", "-o", "link", "show"}, {"ip", "-o", "address", "show"}, {"ip", "route", "show", "table", "all"}, {"ip", "rule", "show"}, {"ip", "-6", "rule", "show"},
+		{"ip", "neigh", "show", "nud", "permanent"}, {"ipvsadm", "-S", "-n"}, {"ipvsadm", "-L", "--timeout"}, {"nft", "-s", "list", "ruleset"},
+		{"sysctl", "-a", "-r", `net\.(ipv4|ipv6)\.(conf|ip_forward|vs)`},
 	} {
 		cmd := exec.Command(words[0], words[1:]...)
 		var out, errOut bytes.Buffer

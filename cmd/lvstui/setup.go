@@ -16,6 +16,7 @@ import (
 )
 
 type setupOptions struct {
+	role        lvs.Role
 	terms       termsFlags
 	format      format
 	vip         vipFlag
@@ -46,7 +47,7 @@ func newSetup() *cobra.Command {
 }
 
 func newSetupRole(role, short, example string, plan setUp) *cobra.Command {
-	opt := setupOptions{format: formatText}
+	opt := setupOptions{role: lvs.Role(role), format: formatText}
 	cmd := &cobra.Command{
 		Use: role, Short: short, Example: example, Args: cobra.NoArgs,
 		Long: short + ".\n\nIt shows what it would do, how it is taken back and what it risks, and asks. Run again, there is nothing left to do.\n" +
@@ -56,11 +57,13 @@ func newSetupRole(role, short, example string, plan setUp) *cobra.Command {
 	f := cmd.Flags()
 	f.Var(&opt.vip, "vip", "the virtual address, with the prefix length it is to have on the director")
 	f.Var(&opt.services, "service", "what clients come for, such as tcp/80; may be given several times")
-	f.Var(&opt.gateway, "gateway", "the router by which clients come and are answered")
+	f.Var(&opt.gateway, "gateway", "the router by which clients come and are answered; where no route leads to it, one is part of the plan")
 	if role == "director" {
 		f.Var(&opt.realServers, "real-server", "a real server's own address and its weight, 1 without one; may be given several times")
 		f.StringVar(&opt.scheduler, "scheduler", "rr", "how clients are shared out: rr, wrr, lc, wlc, sh, …")
-		f.StringVar(&opt.device, "interface", "", "where the VIP goes; without it where its subnet or the real servers are")
+		f.StringVar(&opt.device, "interface", "", "where the VIP goes; without it where its subnet or the real servers are; lo when the router routes the VIP to this host")
+	} else {
+		f.StringVar(&opt.device, "interface", "", "where the VIP goes: lo, or a dummy interface")
 	}
 	opt.terms.bind(f)
 	f.Var(&opt.format, "format", "text for people, json for programs")
@@ -87,8 +90,17 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 		return err
 	}
 	plan, problems := setUp(spec, seen)
+	if len(problems) == 0 && !opt.terms.dryRun {
+		if err := askWhoHasVIP(ctx, plan, seen); err != nil {
+			return err
+		}
+		plan, problems = setUp(spec, seen)
+	}
 	if len(problems) > 0 {
 		return refuseSetup(opt, problems)
+	}
+	if opt.format != formatJSON {
+		sayInTheWay(inTheWay(plan, seen, opt.role, spec.VIP.Addr()))
 	}
 	preview, err := plan.Show(seen)
 	if err != nil {

@@ -226,7 +226,7 @@ func (a *Applier) performStep(ctx context.Context, j *journal, r *record, e *ent
 
 // verify looks whether the host is as it was simulated.
 func (a *Applier) verify(ctx context.Context, r *record) error {
-	now, err := a.Look(ctx)
+	now, err := a.lookAt(ctx, r.allSteps())
 	if err != nil {
 		return fmt.Errorf("look at the host after the change: %w", err)
 	}
@@ -241,7 +241,7 @@ func (a *Applier) retreat(ctx context.Context, j *journal, r *record, cause erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	left := ""
-	now, err := a.Look(ctx)
+	now, err := a.lookAt(ctx, r.allSteps())
 	if err == nil {
 		left, err = a.takeBack(ctx, j, r, now)
 	}

@@ -92,7 +92,7 @@ func (a *Applier) expire(ctx context.Context, j *journal, r *record) error {
 	case r.Change.Note == "":
 		r.Change.Note = "lvstui ended in the middle"
 	}
-	now, err := a.Look(ctx)
+	now, err := a.lookAt(ctx, r.allSteps())
 	if err != nil {
 		return fmt.Errorf("look at the host before changing it: %w", err)
 	}

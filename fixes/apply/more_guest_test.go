@@ -177,6 +177,52 @@ func TestTimeoutsAndNeighbours(t *testing.T) {
 	}
 }
 
+// TestIPv6RoutesAndRules holds the steps on routes and rules of IPv6 against the kernel.
+func TestIPv6RoutesAndRules(t *testing.T) {
+	enter(t)
+	build(t, "up lo", "veth v0 p0", "sysctl net/ipv6/conf/v0/accept_dad 0", "sysctl net/ipv6/conf/v0/accept_ra 0")
+	run(t, "ip", "addr", "add", "2001:db8::11/64", "dev", "v0", "nodad")
+	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1")
+	time.Sleep(500 * time.Millisecond) // until link-local addresses are there
+	dump := func() string { return run(t, "ip", "-6", "route", "show", "table", "all") + run(t, "ip", "-6", "rule") }
+	before := dump()
+	a := lookAgain(t)
+	to := func(dst, gateway string, change func(*fixes.AddRoute)) fixes.AddRoute {
+		st := fixes.AddRoute{Table: lvs.TableMain, Dst: netip.MustParsePrefix(dst), Device: "v0"}
+		if gateway != "" {
+			st.Gateway = netip.MustParseAddr(gateway)
+		}
+		if change != nil {
+			change(&st)
+		}
+		return st
+	}
+	vip6 := netip.MustParsePrefix("2001:db8:16::8/128")
+	steps := []fixes.Step{
+		fixes.ReplaceRoute(to("::/0", "2001:db8::2", nil)),
+		to("2001:db8:5::/48", "", func(st *fixes.AddRoute) { st.Metric, st.Protocol = 7, "static" }),
+		to("::/0", "fe80::1", func(st *fixes.AddRoute) { st.Table = 100 }),
+		fixes.AddRule{Priority: 900, From: vip6, Table: 100},
+		fixes.DelRoute(to("::/0", "2001:db8::2", nil)),
+		fixes.AddRule{Priority: 901, To: netip.MustParsePrefix("2001:db8:7::/48"), Iif: "v0", Table: 100},
+		fixes.DelRule{Priority: 900, From: vip6, Table: 100},
+	}
+	for _, st := range steps {
+		want, got := byApply(t, a, st)
+		if d := cmp.Diff(part(want), part(got), options...); d != "" {
+			t.Fatalf("%s: simulated -, kernel +\n%s", st.Command(), d)
+		}
+	}
+	for range steps {
+		if _, err := a.Undo(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := dump(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
 // TestAnnouncementsAreHeard lets the other end of the cable take the new MAC.
 func TestAnnouncementsAreHeard(t *testing.T) {
 	enter(t)

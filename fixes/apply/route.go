@@ -44,13 +44,16 @@ func (k *kernel) routeOf(st fixes.AddRoute) (*netlink.Route, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	r := &netlink.Route{Family: netlink.FAMILY_V4, LinkIndex: link.Attrs().Index, Dst: ipNet(st.Dst), Table: st.Table, Priority: st.Metric,
+	r := &netlink.Route{Family: familyOf(st.Dst.Addr().Is6()), LinkIndex: link.Attrs().Index, Dst: ipNet(st.Dst), Table: st.Table, Priority: st.Metric,
 		Protocol: unix.RTPROT_BOOT, Scope: netlink.SCOPE_LINK, Type: unix.RTN_UNICAST}
 	if st.Protocol == "static" {
 		r.Protocol = unix.RTPROT_STATIC
 	}
 	if st.Gateway.IsValid() {
-		r.Gw, r.Scope = st.Gateway.AsSlice(), netlink.SCOPE_UNIVERSE
+		r.Gw = st.Gateway.AsSlice()
+	}
+	if st.Gateway.IsValid() || st.Dst.Addr().Is6() {
+		r.Scope = netlink.SCOPE_UNIVERSE
 	}
 	if st.Source.IsValid() {
 		r.Src = st.Source.AsSlice()
@@ -63,12 +66,12 @@ func (k *kernel) routeOf(st fixes.AddRoute) (*netlink.Route, error) {
 
 // plainRoute refuses when a route in the place of r has what no snapshot tells, so that no undo could put it back.
 func (k *kernel) plainRoute(r *netlink.Route) error {
-	there, err := k.nl.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: r.Table, Dst: r.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	there, err := k.nl.RouteListFiltered(r.Family, &netlink.Route{Table: r.Table, Dst: r.Dst}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	if err != nil {
 		return refused(err)
 	}
 	for _, o := range there {
-		if o.Priority != r.Priority {
+		if o.Priority != r.Priority && !(r.Family == netlink.FAMILY_V6 && r.Priority == 0 && o.Priority == 1024) {
 			continue
 		}
 		numbers := o.Tos | o.Realm | o.MTU | o.Window | o.Rtt | o.RttVar | o.Ssthresh | o.Cwnd | o.AdvMSS | o.Reordering | o.Hoplimit | o.InitCwnd |
@@ -82,7 +85,7 @@ func (k *kernel) plainRoute(r *netlink.Route) error {
 
 func ruleOf(st fixes.AddRule) *netlink.Rule {
 	r := netlink.NewRule()
-	r.Family, r.Priority, r.Table, r.IifName = netlink.FAMILY_V4, st.Priority, st.Table, st.Iif
+	r.Family, r.Priority, r.Table, r.IifName = familyOf(st.From.Addr().Is6() || st.To.Addr().Is6()), st.Priority, st.Table, st.Iif
 	if st.From.IsValid() {
 		r.Src = ipNet(st.From)
 	}

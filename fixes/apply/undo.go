@@ -44,7 +44,7 @@ func (a *Applier) Undo(ctx context.Context, id string) (fixes.Change, error) {
 	if err != nil {
 		return fixes.Change{}, err
 	}
-	now, err := a.Look(ctx)
+	now, err := a.lookAt(ctx, r.allSteps())
 	if err != nil {
 		return j.change(r), fmt.Errorf("look at the host before changing it: %w", err)
 	}
@@ -119,7 +119,7 @@ func (a *Applier) takeBack(ctx context.Context, j *journal, r *record, now *lvs.
 			return "", err
 		}
 	}
-	if now, err = a.Look(ctx); err != nil {
+	if now, err = a.lookAt(ctx, r.allSteps()); err != nil {
 		return "", fmt.Errorf("look at the host after taking back: %w", err)
 	}
 	// Only what was taken back here has to be as it was.

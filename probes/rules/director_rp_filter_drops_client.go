@@ -199,5 +199,14 @@ func dropsClients(c *probes.Case, r *rejection) probes.Finding {
 	}
 	advise(&f, c.Name(), fmt.Sprintf("give %s a route to its clients over %s (a default route, usually); loose filtering alone does not help without one", c.Name(), r.device),
 		"ip route add default via ROUTER dev "+r.device)
+	gateway, dev, ok := router(c)
+	if !ok || dev != r.device || back.Outcome != lvs.OutUnreachable {
+		return f
+	}
+	route := fixes.Plan{Title: fmt.Sprintf("a way to the clients, by %s", gateway), Steps: []fixes.Step{
+		fixes.DefaultRoute(lvs.TableMain, gateway, dev)}}
+	if after, err := route.After(c.Snapshot); err == nil && after.Lookup(lvs.RouteQuery{Dst: vip, Src: client, Iif: r.device}).Outcome == lvs.OutLocal {
+		cureIfPossible(&f, c.Snapshot, route)
+	}
 	return f
 }

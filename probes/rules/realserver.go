@@ -224,7 +224,7 @@ func drVIPs(c *probes.Case) (vips []netip.Addr, weight map[netip.Addr]int) {
 	return slices.DeleteFunc(vips, func(vip netip.Addr) bool { return !vip.Is4() }), weight
 }
 
-// router guesses the router that a real server should answer through: the next hop of a director in the real server's subnet, or a
+// router finds the router that a real server should answer through: the one the operator named, else the next hop of a director in the real server's subnet, or a
 // router's address there. ok is false when nobody at hand tells.
 func router(c *probes.Case) (gateway netip.Addr, dev string, ok bool) {
 	onLink := func(ip netip.Addr) (string, bool) {
@@ -233,6 +233,10 @@ func router(c *probes.Case) (gateway netip.Addr, dev string, ok bool) {
 			return "", false
 		}
 		return devs[0], true
+	}
+	if named := c.Cluster.Options.Gateway; named.IsValid() && c.Host == c.Cluster.Hosts[0] {
+		dev, ok := onLink(named)
+		return named, dev, ok
 	}
 	for _, h := range c.Cluster.With(lvs.RoleRouter) {
 		for _, a := range h.Snapshot.Addresses {

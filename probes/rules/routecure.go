@@ -12,9 +12,6 @@ import (
 
 // This file plans routes: the way of a real server's answers to the router.
 
-// cureTable is where a route for the VIP's answers alone goes; another number when somebody uses it.
-const cureTable = 100
-
 // answerByRouter gives a finding about the way of a real server's answers its cure, when it is known who the router is. Without a default
 // route it adds one. In the place of one that leads astray it puts the router's, or, where the operator's own session goes by that
 // one, sends the VIP's answers alone to the router.
@@ -23,7 +20,7 @@ func answerByRouter(f *probes.Finding, c *probes.Case, vip netip.Addr) {
 	if !ok {
 		return
 	}
-	route := fixes.AddRoute{Table: lvs.TableMain, Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gateway, Device: dev}
+	route := fixes.DefaultRoute(lvs.TableMain, gateway, dev)
 	old := slices.DeleteFunc(slices.Clone(c.Snapshot.Routes), func(r lvs.Route) bool { return r.Table != route.Table || r.Dst != route.Dst })
 	plan := fixes.Plan{Title: fmt.Sprintf("answer clients by way of %s", gateway)}
 	switch len(old) {
@@ -37,9 +34,8 @@ func answerByRouter(f *probes.Finding, c *probes.Case, vip netip.Addr) {
 		}
 		fallthrough // or the route is a daemon's, which would set it again
 	default:
-		route.Metric, route.Protocol, route.Table = 0, "", freeTable(c.Snapshot)
 		plan.Title = fmt.Sprintf("answer from %s by way of %s, and leave all other routes", vip, gateway)
-		plan.Steps = []fixes.Step{route, fixes.AddRule{Priority: freePriority(c.Snapshot, 32000), From: netip.PrefixFrom(vip, 32), Table: route.Table}}
+		plan.Steps = fixes.AnswersBy(c.Snapshot, vip, gateway, dev)
 	}
 	if cures(c, plan, vip, gateway) {
 		cureIfPossible(f, c.Snapshot, plan)
@@ -67,27 +63,9 @@ func cures(c *probes.Case, plan fixes.Plan, vip, gateway netip.Addr) bool {
 
 // sameRule cures rs-policy-route: the VIP gets the rule that the RIP has, right in front of it.
 func sameRule(f *probes.Finding, c *probes.Case, vip netip.Addr, rule lvs.PolicyRule) {
-	st := fixes.AddRule{Priority: freePriority(c.Snapshot, rule.Priority-1), From: netip.PrefixFrom(vip, vip.BitLen()), Table: rule.Table}
+	st := fixes.AddRule{Priority: fixes.FreePriority(c.Snapshot, rule.Priority-1), From: netip.PrefixFrom(vip, vip.BitLen()), Table: rule.Table}
 	plan := fixes.Plan{Title: fmt.Sprintf("route answers from %s as those from the RIP", vip), Steps: []fixes.Step{st}}
 	if _, err := plan.After(c.Snapshot); err == nil {
 		cureIfPossible(f, c.Snapshot, plan)
 	}
-}
-
-// freePriority is the largest priority from at downwards that no rule has.
-func freePriority(s *lvs.Snapshot, at int) int {
-	for at > 1 && slices.ContainsFunc(s.PolicyRules, func(r lvs.PolicyRule) bool { return r.Priority == at }) {
-		at--
-	}
-	return at
-}
-
-// freeTable is the first table from cureTable on that neither a route nor a rule names.
-func freeTable(s *lvs.Snapshot) int {
-	n := cureTable
-	for slices.ContainsFunc(s.Routes, func(r lvs.Route) bool { return r.Table == n }) ||
-		slices.ContainsFunc(s.PolicyRules, func(r lvs.PolicyRule) bool { return r.Table == n }) {
-		n++
-	}
-	return n
 }

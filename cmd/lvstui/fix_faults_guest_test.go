@@ -1,0 +1,125 @@
+//go:build guest
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"lvstui/lab"
+)
+
+// cured are the lab's faults that lvstui cures by itself, with what the operator says on the host that has the finding.
+var cured = []struct {
+	id       string
+	topology lab.Topology
+	host     string
+	args     []string
+}{
+	{"vip-prefix-on-lo", lab.Single, lab.RealServer2, []string{"--role", "real-server"}},
+	{"rs-answers-arp", lab.Single, lab.RealServer2, []string{"--role", "real-server"}},
+	{"arp-sysctl-on-lo-only", lab.Single, lab.RealServer2, []string{"--role", "real-server"}},
+	{"vip-on-rs-nic", lab.Single, lab.RealServer2, []string{"--role", "real-server"}},
+	{"vip-missing-on-rs", lab.Single, lab.RealServer2, []string{"--role", "real-server"}},
+	{"rs-gateway-is-director", lab.Single, lab.RealServer2, []string{"--role", "real-server", "--gateway", "192.168.10.1", "--flows", "5s"}},
+	{"vip-not-on-director", lab.Single, lab.Director, nil},
+	{"forward-method-not-dr", lab.Single, lab.Director, nil},
+	{"no-available-dest", lab.Single, lab.Director, nil},
+	{"rs-arp-announce-poison", lab.Shared, lab.RealServer2, []string{"--role", "real-server"}},
+	{"rs-no-route-to-client", lab.Shared, lab.RealServer2, []string{"--role", "real-server", "--gateway", "192.168.10.1", "--flows", "5s"}},
+	{"rs-rp-filter", lab.Shared, lab.RealServer2, []string{"--role", "real-server", "--flows", "5s"}},
+	{"director-input-firewall", lab.Shared, lab.Director, nil},
+	{"director-rp-filter-drops-client", lab.Shared, lab.Director, []string{"--gateway", "192.168.10.1", "--flows", "5s"}},
+}
+
+// TestEveryFaultThatLvstuiCures goes from the fault to the served client and back, by commands alone: fix, look at the client, undo, and the
+// host is what it was, by everything that other people's tools print of it.
+func TestEveryFaultThatLvstuiCures(t *testing.T) {
+	for _, topology := range []lab.Topology{lab.Single, lab.Shared} {
+		c := startCluster(t, lab.Spec{Topology: topology, NoClient: true})
+		for _, f := range cured {
+			if f.topology == topology {
+				t.Run(f.id, func(t *testing.T) {
+					c := cluster{t, c.Lab}
+					if err := c.Inject(f.id); err != nil {
+						t.Fatal(err)
+					}
+					c.cureAndUndo(f.id, f.host, append([]string{"--vip", c.VIP()}, f.args...))
+					if err := c.Heal(f.id); err != nil {
+						t.Fatal(err)
+					}
+					c.settle()
+				})
+			}
+		}
+		if err := c.Down(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (c cluster) cureAndUndo(id, host string, args []string) {
+	c.t.Helper()
+	before := c.dump(host)
+	stop := func() {}
+	if slices.Contains(args, "--flows") {
+		stop = c.keepTrying()
+	}
+	status, _, stderr := c.run(host, append([]string{"fix", id, "--yes"}, args...)...)
+	stop()
+	if status != 0 {
+		c.t.Fatalf("fix: status %d\n%s", status, stderr)
+	}
+	if c.dump(host) == before {
+		c.t.Errorf("fix says that it did something, and nothing changed:\n%s", stderr)
+	}
+	if got := c.served(); got != "" {
+		c.t.Errorf("after the fix %s\n%s", got, stderr)
+	}
+	if status, _, stderr := c.run(host, "undo"); status != 0 {
+		c.t.Fatalf("undo: status %d\n%s", status, stderr)
+	}
+	if after := c.dump(host); after != before {
+		c.t.Errorf("after undo the host is not as it was:\n%s\n--- was\n%s", after, before)
+	}
+}
+
+// keepTrying lets clients try while lvstui listens.
+func (c cluster) keepTrying() (stop func()) {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			c.Try(ctx, 4, 2500*time.Millisecond)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// served says how the client fared when it was not served every time, once ARP tables have got over the fault.
+func (c cluster) served() (trouble string) {
+	for range 8 {
+		got := lab.Count(c.Try(c.t.Context(), 4, 5*time.Second))
+		if got.OK == 4 {
+			return ""
+		}
+		trouble = fmt.Sprintf("the client was served %d of 4 times: %+v", got.OK, got)
+	}
+	return trouble
+}
+
+// settle waits until the client is served by both, as before the fault.
+func (c cluster) settle() {
+	c.t.Helper()
+	for range 20 {
+		if got := lab.Count(c.Try(c.t.Context(), 2, 3*time.Second)); got.OK == 2 && len(got.Servers) == 2 {
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	c.t.Fatal("without the fault the client is not served by both real servers")
+}
