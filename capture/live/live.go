@@ -54,6 +54,8 @@ type Stats struct {
 	Freezes   uint64 // times the ring was full
 	Malformed uint64 // frames that could not be decoded
 	Sample    int    // one in so many flows is captured; 1: all
+
+	LinkEvents uint64 // changes of interfaces: see Capture.LinkEvents
 }
 
 // Capture is an open ring.
@@ -63,6 +65,7 @@ type Capture struct {
 	opts  Options
 	loIdx int32
 	allow []int32
+	links *linkWatch
 
 	mu    sync.Mutex // guards what Stats and Interfaces share with Run
 	stats Stats
@@ -121,7 +124,10 @@ func (o Options) withDefaults() Options {
 
 // setUp makes the socket ready in the only order that lets no unwanted packet in: it was made for protocol
 // 0, which matches nothing, and gets its protocol by bind, last.
-func (c *Capture) setUp() error {
+func (c *Capture) setUp() (err error) {
+	if c.links, err = openLinkWatch(); err != nil {
+		return err
+	}
 	c.loIdx, _ = c.indexOf("lo")
 	for _, name := range c.opts.Interfaces {
 		i, err := c.indexOf(name)
@@ -268,10 +274,15 @@ func sortByTime(batch []Frame) {
 
 // wait sleeps until there is a block, or for pollTimeout.
 func (c *Capture) wait(ctx context.Context) error {
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLERR}}
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLERR}, {Fd: int32(c.links.fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, pollTimeout)
 	if err != nil && err != unix.EINTR {
 		return explain("wait for packets", err)
+	}
+	if n > 0 && fds[1].Revents != 0 {
+		if err := c.watchLinks(); err != nil {
+			return err
+		}
 	}
 	if n <= 0 || fds[0].Revents&(unix.POLLERR|unix.POLLNVAL|unix.POLLHUP) == 0 {
 		return nil
@@ -335,6 +346,9 @@ func (c *Capture) Close() error {
 
 func (c *Capture) release() error {
 	c.ring.close()
+	if c.links != nil {
+		c.links.close()
+	}
 	return unix.Close(c.fd)
 }
 

@@ -159,12 +159,13 @@ func TestProbeHearsARealServerAdvertise(t *testing.T) {
 		}
 	}
 	time.Sleep(3 * time.Second) // link-local addresses are checked for duplicates
-	r := c.probed(lab.Director, "--probe", "arp,dsr", "--vip", "2001:db8::8")
+	r := c.probed(lab.Director, "--probe", "arp", "--vip", "2001:db8::8")
 	if got := answerers(r); got != "eth0 holds 02:00:00:00:12:00 2+0" {
 		t.Errorf("the director hears %q answer for its VIP, want rs2, to both solicitations", got)
 	}
 	expectProbed(t, r, "v6-vip-on-rs-nic", probes.Strong, "2001:db8::12")
-	if got := results(r); got != "2001:db8::11 refuses , 2001:db8::12 refuses " && got != "2001:db8::11 accepts , 2001:db8::12 accepts " {
+	// The lab's web servers know IPv4 only: a RST is as good a proof that the SYN for the VIP was taken.
+	if got := results(c.probed(lab.Director, "--probe", "dsr", "--vip", "2001:db8::8")); got != "2001:db8::11 refuses , 2001:db8::12 refuses " {
 		t.Errorf("the SYNs came to %q", got)
 	}
 }
