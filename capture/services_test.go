@@ -1,7 +1,9 @@
 package capture
 
 import (
+	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,5 +44,37 @@ func TestByService(t *testing.T) {
 	}
 	if ByService(nil) != nil {
 		t.Error("no flows, no services")
+	}
+}
+
+func TestByRealServer(t *testing.T) {
+	web := netip.MustParseAddrPort("172.16.0.8:80")
+	one, two := MAC{2, 0, 0, 0, 0x11}, MAC{2, 0, 0, 0, 0x12}
+	var flows []Flow
+	for range 3 {
+		flows = append(flows, Flow{Virtual: web, Protocol: lvs.TCP, Outcome: Closed, Handshake: time.Millisecond, RealServerMAC: one})
+	}
+	flows = append(flows,
+		Flow{Virtual: web, Protocol: lvs.TCP, Outcome: Stalled, StalledAt: lvs.AckAtDirector, SynRetransmits: 3, RealServerMAC: two},
+		Flow{Virtual: web, Protocol: lvs.TCP, Outcome: Stalled, StalledAt: lvs.SynForwarded, SynRetransmits: 1})
+	s := ByService(flows)[0]
+	if s.Started != 5 || s.SynRetransmitRate != 0.8 || len(s.RealServers) != 2 {
+		t.Fatalf("%+v", s)
+	}
+	if r := s.RealServers[0]; r.MAC != one || r.Started != 3 || r.Established != 3 || r.Handshake.P50 != time.Millisecond || r.SynRetransmitRate != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := s.RealServers[1]; r.MAC != two || r.Started != 1 || r.Stalled != 1 || r.StalledAt[lvs.AckAtDirector] != 1 || r.SynRetransmitRate != 3 {
+		t.Errorf("%+v", r)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"virtual":"172.16.0.8:80"`, `"started":5`, `"stalled_at":{"ack-at-director":1,"syn-forwarded":1}`,
+		`"syn_retransmit_rate":0.8`, `"handshake_ms":{"count":3,"p50":1,"p95":1,"max":1}`, `"mac":"02:00:00:00:11:00"`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in %s", want, b)
+		}
 	}
 }

@@ -153,6 +153,9 @@ func captureLine(c Capture, width int) kit.Line {
 			}
 			return kit.L(kit.S(theme.OK, "● "), kit.S(theme.Warn, kit.Fit(names, width-kit.Width(drops.Text)-2)), drops)
 		}
+		if c.Notice != "" {
+			return kit.L(kit.S(theme.OK, "● "), kit.S(theme.Warn, kit.Fit("! "+c.Notice, width-kit.Width(drops.Text)-2)), drops)
+		}
 		if room := width - kit.Width(drops.Text) - 7; kit.Width(names) > room {
 			names = fmt.Sprintf("%d interfaces", len(c.Interfaces))
 		}

@@ -49,6 +49,9 @@ func plainCapture(c Capture) string {
 	if c.Sampled > 1 {
 		drops += fmt.Sprintf(", one flow in %d followed", c.Sampled)
 	}
+	if c.Notice != "" {
+		drops += "; " + kit.Clean(c.Notice)
+	}
 	switch c.Mode {
 	case screens.CaptureLive:
 		where := "all interfaces"

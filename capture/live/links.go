@@ -272,11 +272,12 @@ func (c *Capture) watchLinks() error {
 	return c.attach(c.stats.Sample)
 }
 
-// LinkEvents are the latest changes of interfaces since Open, oldest first, behind the first n of them: give Stats.LinkEvents of the
-// last time.
-func (c *Capture) LinkEvents(n uint64) []LinkEvent {
+// LinkEvents are the changes of interfaces since Open behind the first n of them, oldest first, as far as they are remembered, and how
+// many there were in all: the n for the next time.
+func (c *Capture) LinkEvents(n uint64) (fresh []LinkEvent, total uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fresh := min(c.stats.LinkEvents-min(n, c.stats.LinkEvents), uint64(len(c.links.events)))
-	return slices.Clone(c.links.events[uint64(len(c.links.events))-fresh:])
+	total = c.stats.LinkEvents
+	count := min(total-min(n, total), uint64(len(c.links.events)))
+	return slices.Clone(c.links.events[uint64(len(c.links.events))-count:]), total
 }

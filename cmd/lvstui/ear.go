@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -27,6 +28,8 @@ type ear struct {
 	config  capture.Config
 	began   time.Time
 	only    []string // interfaces asked for
+
+	neighbours map[capture.MAC]netip.Addr // of this host's destinations
 
 	mu      sync.Mutex
 	tracker *capture.Tracker
@@ -88,11 +91,15 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config, block
 	if err != nil {
 		return nil, err
 	}
-	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
+	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, neighbours: destinationsByMAC(s), tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
 }
 
 // destinationMACs are the MACs of this director's destinations, as far as the neighbour table has them.
 func destinationMACs(s *lvs.Snapshot) []capture.MAC {
+	return slices.Collect(maps.Keys(destinationsByMAC(s)))
+}
+
+func destinationsByMAC(s *lvs.Snapshot) map[capture.MAC]netip.Addr {
 	if s.IPVS == nil {
 		return nil
 	}
@@ -102,10 +109,10 @@ func destinationMACs(s *lvs.Snapshot) []capture.MAC {
 			rips[d.Address] = true
 		}
 	}
-	var out []capture.MAC
+	out := map[capture.MAC]netip.Addr{}
 	for _, n := range s.Neighbours {
 		if mac, err := capture.ParseMAC(n.MAC); err == nil && rips[n.Address] && len(out) < 1024 {
-			out = append(out, mac)
+			out[mac] = n.Address
 		}
 	}
 	return out
@@ -292,24 +299,11 @@ func (e *ear) close() error {
 	return nil
 }
 
-// sayLosses tells people what the figures do not cover.
-func (e *ear) sayLosses() {
-	st := e.stats()
-	if st.Dropped > 0 {
-		note("%d packets were dropped before they could be looked at", st.Dropped)
-	}
-	if st.Sample > 1 {
-		note("under the load only one in %d flows was captured", st.Sample)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if n := e.tracker.Stats().Evicted; n > 0 {
-		note("%d flows were forgotten to make room for newer ones: the summary is of the others", n)
-	}
-}
-
 // observation is what this capture adds to a look at the host. The latest flows come with their frames.
 func (e *ear) observation(s *lvs.Snapshot, withEvents int) probes.Observation {
+	if words := e.losses(); len(words) > 0 {
+		s.Gaps = append(s.Gaps, lvs.Gap{Source: lvs.SourceCapture, Reason: strings.Join(words, "; ")})
+	}
 	return probes.Observation{Snapshot: s, Flows: e.latest(withEvents), ARP: e.arp(), Listened: time.Since(e.began)}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -115,11 +116,34 @@ func (p *flowPrinter) expected(what string, flows []capture.Flow) error {
 	return exitStatus(statusBroken)
 }
 
-// summary says for people what it came to. Programs have the lines.
-func (p *flowPrinter) summary(flows []capture.Flow) {
-	if p.format == formatText || isTerminal(os.Stderr) {
-		fmt.Fprint(os.Stderr, summaryText(capture.ByService(flows)))
+// summary says what it came to: for people on standard error, for programs as the last line. names tell real servers by their MACs.
+func (p *flowPrinter) summary(flows []capture.Flow, names map[capture.MAC]netip.Addr) error {
+	list := capture.ByService(flows)
+	for i := range list {
+		for j := range list[i].RealServers {
+			list[i].RealServers[j].RealServer = names[list[i].RealServers[j].MAC]
+		}
 	}
+	if p.format == formatText || isTerminal(os.Stderr) {
+		fmt.Fprint(os.Stderr, summaryText(list))
+	}
+	if list == nil {
+		list = []capture.ServiceSummary{}
+	}
+	return p.notice("summary", map[string]any{"services": list})
+}
+
+// notice writes a line that is no flow for programs: it has the field "notice", which says what it is about.
+func (p *flowPrinter) notice(kind string, fields map[string]any) error {
+	if p.format != formatJSON {
+		return nil
+	}
+	fields["notice"] = kind
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	return writeAll(p.w, append(b, '\n'))
 }
 
 // maxSummaries bounds the summary: a capture of everything may hold thousands of services.
@@ -132,18 +156,39 @@ func summaryText(list []capture.ServiceSummary) string {
 			fmt.Fprintf(&b, "… and %d more virtual services\n", len(list)-i)
 			break
 		}
-		fmt.Fprintf(&b, "%s %s: %s\n", s.Protocol, s.Virtual, strings.Join(counts(s), ", "))
-		if h := s.Handshake; h.Count > 0 {
-			fmt.Fprintf(&b, "      handshake: half within %s, 95%% within %s, longest %s\n", millis(h.P50), millis(h.P95), millis(h.Max))
-		}
-		if s.SynRetransmits+s.SynAckRetransmits > 0 {
-			fmt.Fprintf(&b, "      sent again: SYN ×%d, SYN-ACK ×%d\n", s.SynRetransmits, s.SynAckRetransmits)
+		fmt.Fprintf(&b, "%s %s: %s\n", s.Protocol, s.Virtual, strings.Join(counts(s.Counts), ", "))
+		b.WriteString(timesText(s.Counts))
+		for j, r := range s.RealServers {
+			if j == maxSummaries {
+				fmt.Fprintf(&b, "    … and %d more real servers\n", len(s.RealServers)-j)
+				break
+			}
+			name := r.MAC.String()
+			if r.RealServer.IsValid() {
+				name = r.RealServer.String() + " (" + name + ")"
+			}
+			fmt.Fprintf(&b, "    real server %s: %s\n", name, strings.Join(counts(r.Counts), ", "))
+			if len(s.RealServers) > 1 {
+				b.WriteString(timesText(r.Counts))
+			}
 		}
 	}
 	return b.String()
 }
 
-func counts(s capture.ServiceSummary) []string {
+// timesText says how long the handshakes took and how often one was sent again.
+func timesText(s capture.Counts) string {
+	text := ""
+	if h := s.Handshake; h.Count > 0 {
+		text += fmt.Sprintf("      handshake: half within %s, 95%% within %s, longest %s\n", millis(h.P50), millis(h.P95), millis(h.Max))
+	}
+	if s.SynRetransmits+s.SynAckRetransmits > 0 && s.Started > 0 {
+		text += fmt.Sprintf("      sent again: SYN ×%d (%.2f for each start), SYN-ACK ×%d (%.2f)\n", s.SynRetransmits, s.SynRetransmitRate, s.SynAckRetransmits, s.SynAckRetransmitRate)
+	}
+	return text
+}
+
+func counts(s capture.Counts) []string {
 	words := []string{fmt.Sprintf("%d started", s.Started), fmt.Sprintf("%d established", s.Established)}
 	add := func(n int, what string) {
 		if n > 0 {

@@ -42,7 +42,9 @@ func newFlows() *cobra.Command {
 			"A file may be pcap, pcapng, or the text of tcpdump -nn -e as people paste it, also compressed with gzip;\n" +
 			"- is standard input. Files of several hosts (--read director.pcapng --read rs1.pcapng) give one flow each\n" +
 			"with what all of them saw. On a live capture a flow is shown when it ends or stalls; what is still open is\n" +
-			"shown at the end. With --expect established the exit status is 0 only if at least one flow was seen from its\n" +
+			"shown at the end. What becomes of the capture itself, interfaces that go and come, drops, sampling under\n" +
+			"load, is said on standard error; in JSON these lines, and the summary, which is the last, have the field\n" +
+			"\"notice\" and are no flows. With --expect established the exit status is 0 only if at least one flow was seen from its\n" +
 			"start and each of them that came to an end was established, 2 otherwise.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runFlows(cmd.Context(), opt) },
@@ -152,8 +154,7 @@ func flowsFromFiles(opt flowsOptions, out *flowPrinter) error {
 	if len(flows) == 0 {
 		note("no connection in %d packets", packets)
 	}
-	out.summary(flows)
-	if err := errors.Join(damages...); err != nil {
+	if err := errors.Join(append(damages, out.summary(flows, nil))...); err != nil {
 		return err
 	}
 	return out.expected(opt.expect, flows)
@@ -228,10 +229,11 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 	go func() { failed <- ear.run(ctx) }()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	news := captureNews{sample: 1}
 	for {
 		select {
 		case err := <-failed:
-			return errors.Join(err, ear.close(), endOfListening(ear, opt, out))
+			return errors.Join(err, news.tell(ear, out), ear.close(), endOfListening(ear, opt, out))
 		case <-tick.C:
 			for _, f := range ear.flows() {
 				if settled(f) || lasting(f) {
@@ -242,6 +244,9 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 			}
 			if out.full() {
 				out.forget(ear.allFlows())
+			}
+			if err := news.tell(ear, out); err != nil {
+				return err
 			}
 		}
 	}
@@ -258,8 +263,9 @@ func endOfListening(ear *ear, opt flowsOptions, out *flowPrinter) error {
 	if len(flows) == 0 {
 		note("no connection in %d packets", ear.stats().Packets)
 	}
-	out.summary(flows)
-	ear.sayLosses()
+	if err := errors.Join(out.summary(flows, ear.neighbours), ear.sayLosses(out)); err != nil {
+		return err
+	}
 	return out.expected(opt.expect, flows)
 }
 

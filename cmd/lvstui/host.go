@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lvstui/capture"
+	"lvstui/capture/live"
 	"lvstui/fixes"
 	"lvstui/fixes/apply"
 	"lvstui/lvs"
@@ -33,6 +34,8 @@ type liveHost struct {
 	ear     *ear
 	earErr  error
 	stopEar context.CancelFunc
+	links   uint64         // changes of interfaces heard of
+	changed live.LinkEvent // the latest of them
 	last    *probes.Observation
 }
 
@@ -150,7 +153,7 @@ func (h *liveHost) captureState() screens.Capture {
 	}
 	st := h.ear.stats()
 	return screens.Capture{Mode: screens.CaptureLive, Interfaces: h.ear.interfaces(), Packets: st.Packets, Dropped: st.Dropped, Sampled: st.Sample,
-		Recording: h.ear.recording()}
+		Recording: h.ear.recording(), Notice: h.notice()}
 }
 
 func (h *liveHost) applier() *apply.Applier {

@@ -60,6 +60,7 @@ type Capture struct {
 	Sampled    int        // one flow in Sampled is followed; 0 or 1 means all
 	Name       string     // of the file
 	Recording  *Recording // what is being written to a file, nil when nothing is
+	Notice     string     // what just became of an interface that is listened to, in words; "" when nothing did
 	Err        string     // why it is off or failed, and what to type
 }
 
