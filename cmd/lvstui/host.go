@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -176,7 +177,21 @@ func (h *liveHost) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapsho
 	if doErr != nil {
 		return c, doErr
 	}
+	if err == nil && c.State == fixes.Waiting {
+		go h.takeBackLate(c.ID, terms.ConfirmWithin+watchdogGrace)
+	}
 	return c, err
+}
+
+// takeBackLate takes a change back when its watchdog has not: somebody may have killed it.
+func (h *liveHost) takeBackLate(id string, after time.Duration) {
+	time.Sleep(after)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	list, err := h.Changes(ctx)
+	if err == nil && slices.ContainsFunc(list, func(c fixes.Change) bool { return c.ID == id && c.State == fixes.Waiting }) {
+		_, _ = h.Undo(ctx, id) // what comes of it is in the journal
+	}
 }
 
 // Confirm keeps the change that waits; see apply.Applier.

@@ -34,6 +34,12 @@ type terminal struct {
 
 func startTerminal(t *testing.T, cols, rows int, args ...string) *terminal {
 	t.Helper()
+	return startTerminalBy(t, (*exec.Cmd).Start, cols, rows, args...)
+}
+
+// startTerminalBy has the program started by start.
+func startTerminalBy(t *testing.T, start func(*exec.Cmd) error, cols, rows int, args ...string) *terminal {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func startTerminal(t *testing.T, cols, rows int, args ...string) *terminal {
 	term.cmd.Env = append(os.Environ(), beLvstui+"=1", "TERM=xterm-256color", "SSH_TTY=", "SSH_CONNECTION=")
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = tty, tty, tty
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := term.cmd.Start(); err != nil {
+	if err := start(term.cmd); err != nil {
 		t.Fatal(err)
 	}
 	go term.read()

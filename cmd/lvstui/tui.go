@@ -26,7 +26,7 @@ type tuiOptions struct {
 	light    bool
 	vips     addrs
 	roles    roles
-	within   time.Duration // how long a change waits to be kept
+	within   withinFlag
 }
 
 func (o *tuiOptions) bind(cmd *cobra.Command) {
@@ -42,7 +42,8 @@ func (o *tuiOptions) bind(cmd *cobra.Command) {
 func (o *tuiOptions) bindLooks(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.ascii, "ascii", false, "draw with ASCII characters only")
 	cmd.Flags().BoolVar(&o.light, "light", false, "for a light background")
-	cmd.Flags().DurationVar(&o.within, "confirm-within", time.Minute, "take a change back unless it is kept within this time; 0 keeps it at once")
+	o.within.limit = confirmWithin
+	cmd.Flags().Var(&o.within, "confirm-within", "take a change back unless it is kept within this time; 0 keeps it at once")
 }
 
 // looks gives those flags back as words for another lvstui.
@@ -54,7 +55,7 @@ func (o tuiOptions) looks() []string {
 	if o.light {
 		args = append(args, "--light")
 	}
-	if o.within != time.Minute {
+	if o.within.limit != confirmWithin {
 		args = append(args, "--confirm-within", o.within.String())
 	}
 	return args
@@ -102,7 +103,7 @@ func sayWaiting(hosts []ui.Host) {
 
 func (o tuiOptions) options(hosts []ui.Host, start int) ui.Options {
 	known := probes.Options{VIPs: o.vips, Roles: o.roles}
-	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ConfirmWithin: o.within, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
+	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ConfirmWithin: o.within.limit, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
 		Sync: ui.SynchronizedOutput(os.Getenv), Explain: explainText,
 		WhatIf: func(f ui.Facts, after *lvs.Snapshot) probes.Report {
 			return probes.Diagnose(rules.All(), []probes.Observation{{Snapshot: after, Flows: f.Flows}}, known)
