@@ -37,6 +37,15 @@ func (m *root) asked(msg tea.Msg) tea.Cmd {
 		return m.undo(msg.ID)
 	case screens.RearmMsg:
 		return m.after(msg.After, screens.ArmedMsg{})
+	case screens.ProbeMsg:
+		if why := m.whyNoProbe(); why != "" {
+			return m.tell("t test: " + why)
+		}
+		return m.openProbe()
+	case screens.RunProbeMsg:
+		return m.runProbe()
+	case screens.ProbedMsg:
+		return tea.Batch(m.handOn(msg), m.lookAgain())
 	case screens.RecordMsg:
 		return m.record(msg)
 	case screens.RecordedMsg:

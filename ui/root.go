@@ -198,6 +198,7 @@ func (m *root) globalActions() []keys.Action {
 		keys.NextHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
 		keys.PrevHost.Quietly(func() tea.Cmd { return m.switchTo((m.cur + len(m.hosts) - 1) % len(m.hosts)) }).Unless(first(busy, oneHost)),
 		m.writeAction(busy),
+		keys.Test.Quietly(m.openProbe).Unless(first(busy, m.whyNoProbe())),
 		keys.Keep.Quietly(m.openKeep).Unless(first(busy, m.whyNoKeep())),
 		keys.Undo.Quietly(m.openUndo).Unless(first(busy, m.whyNoUndo())),
 		keys.QuitNow.Quietly(func() tea.Cmd { return tea.Quit }),

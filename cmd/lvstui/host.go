@@ -38,6 +38,7 @@ type liveHost struct {
 	links   uint64         // changes of interfaces heard of
 	changed live.LinkEvent // the latest of them
 	last    *probes.Observation
+	probed  *lvs.Probed // by active tests
 }
 
 // thisMachine runs fn where we are. The thread is kept for the whole of it: capabilities and namespaces are a thread's.
@@ -170,6 +171,7 @@ func (h *liveHost) applier() *apply.Applier {
 
 // Apply changes the host; see apply.Applier.
 func (h *liveHost) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms, progress func(int, bool, error)) (c fixes.Change, err error) {
+	h.keepProbed(nil) // what was answered before
 	doErr := h.do(func() error {
 		c, err = h.applier().Apply(ctx, plan, seen, terms, progress)
 		return nil
@@ -208,6 +210,7 @@ func (h *liveHost) Confirm(ctx context.Context, id string) (c fixes.Change, err 
 
 // Undo takes back a change of the host.
 func (h *liveHost) Undo(ctx context.Context, id string) (c fixes.Change, err error) {
+	h.keepProbed(nil)
 	doErr := h.do(func() error {
 		c, err = h.applier().Undo(ctx, id)
 		return nil

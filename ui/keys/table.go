@@ -24,6 +24,7 @@ var (
 	PrevHost = Binding{[]string{"["}, "[", "previous host", "look at the previous host"}
 	Pause    = Binding{[]string{"p"}, "p", "pause", "freeze the screen, or let it go on; what came meanwhile is counted"}
 	Write    = Binding{[]string{"w"}, "w", "write", "write the packets that come from now on to a pcapng file, as filtered on Flows; w again ends it"}
+	Test     = Binding{[]string{"t"}, "t", "test", "active tests: show what would be sent, and there send it: who answers for the VIP, which real server takes it"}
 	Undo     = Binding{[]string{"z"}, "z", "undo", "take back a change: the selected one on Changes, else the last one of this host, after a question"}
 	Help     = Binding{[]string{"?"}, "?", "help", "show all keys that are valid here"}
 	Quit     = Binding{[]string{"q"}, "q", "quit", "leave lvstui; what is open on top is left first"}
@@ -51,7 +52,7 @@ var (
 // Table is every key there is, by place.
 func Table() []Section {
 	return []Section{
-		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Write, Keep, Undo, Help, Quit, QuitNow}},
+		{"Everywhere", []Binding{NextTab, PrevTab, Hosts, NextHost, PrevHost, Pause, Write, Test, Keep, Undo, Help, Quit, QuitNow}},
 		{"Lists and texts", []Binding{Up, Down, First, Last, PageUp, PageDown, Enter, Leave}},
 		{"Path", []Binding{Fix, Explain, Copy}},
 		{"Flows", []Binding{Filter, Sort, Group, Mark, Explain, Copy}},

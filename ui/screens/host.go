@@ -44,6 +44,7 @@ func (s *Host) SetFacts(f Facts) {
 func (s *Host) Actions() []keys.Action {
 	return append([]keys.Action{
 		keys.Copy.Do(func() tea.Cmd { return send(CopyMsg{plainText(s.lines(100)), "facts of this host"}) }),
+		keys.Test.Do(ask(ProbeMsg{})),
 	}, s.scroll.actions()...)
 }
 
