@@ -44,7 +44,8 @@ func assemble(observed []Observation, opt Options) *Cluster {
 	for _, ref := range c.Destinations {
 		c.byVIP[ref.Service.Address] = append(c.byVIP[ref.Service.Address], ref)
 		for _, h := range c.Hosts {
-			if h.Has(ref.Destination.Address) {
+			// Every host has 127.0.0.1: as a destination it is the director itself.
+			if h.Has(ref.Destination.Address) && (h == ref.Director || !ref.Destination.Address.IsLoopback()) {
 				h.named = append(h.named, ref)
 			}
 		}

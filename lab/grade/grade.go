@@ -40,6 +40,8 @@ type Scenario struct {
 	Nobody   string // roles nobody of the cluster has: "none" for hosts that have nothing to do with LVS
 	Because  string // why more cannot be proved
 	Files    map[string]string
+
+	text string // of the file
 }
 
 // Wire plugs a host's interface into a segment.
@@ -122,6 +124,19 @@ func (c Case) Name() string {
 		name += "@" + c.Base.Name
 	}
 	return name
+}
+
+// Turn is when a case is measured: each fault first in its first cluster.
+func (c Case) Turn() int {
+	switch {
+	case c.kind() == Healthy:
+		return 3
+	case c.kind() == Pair:
+		return 1
+	case c.Base.Name == c.Scenario.Clusters[0]:
+		return 0
+	}
+	return 2
 }
 
 // kind is the scenario's; a cluster to break is healthy by itself.

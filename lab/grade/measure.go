@@ -29,6 +29,7 @@ type Options struct {
 // Measured is what a case came to.
 type Measured struct {
 	Case    string
+	Digest  string // of the case
 	Error   string // the scenario itself did not work
 	Got     string // what the client got
 	GotIt   bool   // as the scenario says
@@ -42,7 +43,7 @@ const attempts = 3
 
 // Measure builds the case's cluster, breaks it, connects, and lets lvstui look at every host.
 func Measure(c Case, opt Options) Measured {
-	m := Measured{Case: c.Name()}
+	m := Measured{Case: c.Name(), Digest: c.Digest()}
 	cl, err := build(c, opt.Env)
 	if err != nil {
 		m.Error = err.Error()

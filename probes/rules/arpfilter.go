@@ -21,16 +21,31 @@ const (
 // arpFate tells whether the rules of family arp keep this host from answering a request for the VIP on a device: the
 // request may be dropped on input, the reply on output. A rule that rewrites the packet, or that is not understood, gives perhaps.
 func arpFate(nf *lvs.Netfilter, dev string, vip netip.Addr) fate {
+	return arpHooks(nf, dev, vip, "request", "reply", "input", "output")
+}
+
+// announceFate tells whether the rules of family arp keep this host's own requests from telling the VIP: they may be dropped, or
+// given another sender.
+func announceFate(nf *lvs.Netfilter, dev string, vip netip.Addr) fate {
+	return arpHooks(nf, dev, vip, "", "request", "output")
+}
+
+// arpHooks follows ARP packets through the base chains of hooks: incoming ones of one kind, outgoing ones of another.
+func arpHooks(nf *lvs.Netfilter, dev string, vip netip.Addr, in, out string, hooks ...string) fate {
 	if nf == nil {
 		return perhaps
 	}
 	worst := passes
 	for i := range nf.Chains {
 		ch := &nf.Chains[i]
-		if ch.Family != "arp" || ch.Hook != "input" && ch.Hook != "output" {
+		if ch.Family != "arp" || !slices.Contains(hooks, ch.Hook) {
 			continue
 		}
-		switch f := (arpPacket{nf, ch.Hook, dev, vip}).through(ch, 0); f {
+		operation := in
+		if ch.Hook == "output" {
+			operation = out
+		}
+		switch f := (arpPacket{nf, ch.Hook, operation, dev, vip}).through(ch, 0); f {
 		case dropped:
 			return dropped
 		case perhaps:
@@ -40,12 +55,13 @@ func arpFate(nf *lvs.Netfilter, dev string, vip netip.Addr) fate {
 	return worst
 }
 
-// arpPacket is the request on its way in, or the reply on its way out.
+// arpPacket is a packet on its way in that asks for the VIP, or one on its way out that tells it: "request" or "reply".
 type arpPacket struct {
-	nf   *lvs.Netfilter
-	hook string
-	dev  string
-	vip  netip.Addr
+	nf        *lvs.Netfilter
+	hook      string
+	operation string
+	dev       string
+	vip       netip.Addr
 }
 
 // through follows the packet through a chain. A chain that is jumped to ends in passes, which means going on.
@@ -127,7 +143,7 @@ func (p arpPacket) match(ch *lvs.Chain, m lvs.Match) matched {
 		}
 		holds = func(v string) bool { ok, _ := path.Match(v, p.dev); return ok }
 	case m.Field == "arp operation":
-		want := map[bool][]string{true: {"request", "1"}, false: {"reply", "2"}}[in]
+		want := map[string][]string{"request": {"request", "1"}, "reply": {"reply", "2"}}[p.operation]
 		holds = func(v string) bool { return slices.Contains(want, v) }
 	case m.Field == "arp daddr ip" && in, m.Field == "arp saddr ip" && !in:
 		holds = func(v string) bool { return holdsAddress(v, p.vip) }

@@ -132,7 +132,7 @@ func servedVIPs(c *probes.Case) []netip.Addr {
 // namedByDirector says that another host's table has this one as a destination for the VIP.
 func namedByDirector(c *probes.Case, vip netip.Addr) bool {
 	return slices.ContainsFunc(c.Cluster.DestinationsOf(vip), func(ref probes.DestinationRef) bool {
-		return ref.Director != c.Host && c.Has(ref.Destination.Address)
+		return ref.Director != c.Host && !ref.Destination.Address.IsLoopback() && c.Has(ref.Destination.Address)
 	})
 }
 

@@ -72,6 +72,15 @@ func announcingVoices(c *probes.Case) []voice {
 				continue
 			}
 			severity, certainty := weighAnnounce(c, vip, hop)
+			switch f := announceFate(c.Snapshot.Netfilter, hop.dev, vip); {
+			case c.Snapshot.Netfilter == nil && certainty == probes.Certain:
+				certainty = probes.Strong // rules against ARP are rare
+			case c.Snapshot.Netfilter != nil && f == perhaps:
+				c.CannotTell(lvs.SourceNetfilter)
+				continue
+			case f == dropped:
+				continue
+			}
 			if severity == "" || slices.ContainsFunc(out, func(v voice) bool { return v.dev == hop.dev && v.vips[len(v.vips)-1] == vip }) {
 				continue
 			}

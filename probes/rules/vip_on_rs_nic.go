@@ -54,7 +54,7 @@ others along unless promote_secondaries is 1: look before you do it over SSH.`,
 
 func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, bool) {
 	sure := knownRealServer(c, vip)
-	if !sure && c.Cluster.Named {
+	if !sure && c.Cluster.Named || inCharge(c, vip) {
 		return probes.Finding{}, false
 	}
 	answers, known := answersARP(c.Host, vip, a.Device)
@@ -90,6 +90,14 @@ func vipOnRSNIC(c *probes.Case, vip netip.Addr, a lvs.Address) (probes.Finding, 
 		sysctlEvidence(c.Snapshot, a.Device, "arp_ignore", "does not matter for an address of the card itself"),
 		askedEvidence(c, vip, a.Device))
 	return f, true
+}
+
+// inCharge says that the host is the director that has the VIP on the wire, although another director's table knows it as a real server
+// too: of two directors that are each other's real servers the active one looks so.
+func inCharge(c *probes.Case, vip netip.Addr) bool {
+	return ownsService(c.Host, vip) && !slices.ContainsFunc(c.Cluster.With(lvs.RoleDirector), func(h *probes.Host) bool {
+		return h != c.Host && ownsService(h, vip) && len(h.HoldsOnWire(vip)) > 0
+	})
 }
 
 // manyAddresses is from how many on a plan, which is tried out step by step, takes longer than anybody waits.
