@@ -46,7 +46,7 @@ func (p Plan) Show(s *lvs.Snapshot) (Preview, error) {
 			return Preview{}, fmt.Errorf("step %d, %s: %w", i+1, st.Command(), err)
 		}
 		back := Plan{Steps: undo}.Commands()
-		v.Lines = append(v.Lines, PreviewLine{Command: st.Command(), Does: Does(st), Was: st.Was(now), Undo: back})
+		v.Lines = append(v.Lines, PreviewLine{Command: st.Command(), Does: Does(st), Was: wasNow(st.Was(now)), Undo: back})
 		v.Undo = append(back, v.Undo...)
 		if risk := st.Risk(now); risk != "" && !slices.Contains(v.Risks, risk) {
 			v.Risks = append(v.Risks, risk)
@@ -56,6 +56,14 @@ func (p Plan) Show(s *lvs.Snapshot) (Preview, error) {
 		}
 	}
 	return v, nil
+}
+
+// wasNow makes "not there" unmistakable behind words about what will be there.
+func wasNow(was string) string {
+	if was == "not there" {
+		return "not there now"
+	}
+	return was
 }
 
 // Does says in words what a step does.

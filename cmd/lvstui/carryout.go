@@ -181,8 +181,17 @@ func printPreview(w io.Writer, v fixes.Preview) {
 		fmt.Fprintf(w, "  next boot, by hand: %s\n", kit.Clean(n))
 	}
 	for _, e := range v.Elsewhere {
-		fmt.Fprintf(w, "  elsewhere: %s\n", kit.Clean(e))
+		printElsewhere(w, e)
 	}
+}
+
+// printElsewhere writes what lvstui leaves to people: on other hosts or, where the words begin with here, on this one.
+func printElsewhere(w io.Writer, e string) {
+	label := "elsewhere"
+	if rest, here := strings.CutPrefix(e, "here: "); here {
+		label, e = "here, by hand", rest
+	}
+	fmt.Fprintf(w, "  %s: %s\n", label, kit.Clean(e))
 }
 
 func printEdits(w io.Writer, edits []fixes.FileEdit) {

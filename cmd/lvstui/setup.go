@@ -113,7 +113,7 @@ func runSetup(ctx context.Context, opt setupOptions, setUp setUp) error {
 	if plan.Empty() {
 		note("nothing left to do on this host")
 		for _, e := range plan.Elsewhere {
-			note("  elsewhere: %s", kit.Clean(e))
+			printElsewhere(os.Stderr, e)
 		}
 	} else if change, err = h.carryOut(ctx, opt.terms, plan, preview, seen, nil); err != nil && change == nil {
 		return err
