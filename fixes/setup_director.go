@@ -142,12 +142,17 @@ func forOthers(spec Spec, s *lvs.Snapshot, at place) []string {
 	}
 	for _, rs := range spec.RealServers {
 		gateway := ""
-		if spec.Gateway.IsValid() && rip.Device == at.device {
+		if sameSubnet(s, spec.Gateway, rs.Address) {
 			gateway = " --gateway " + spec.Gateway.String()
 		}
 		out = append(out, fmt.Sprintf("the real server %s: lvstui setup real-server --vip %s %s%s", rs.Address, vip, ports(spec.Services), gateway))
 	}
 	return out
+}
+
+// sameSubnet tells whether an address of this host has both in its subnet.
+func sameSubnet(s *lvs.Snapshot, a, b netip.Addr) bool {
+	return slices.ContainsFunc(s.Addresses, func(own lvs.Address) bool { return own.Prefix.Contains(a) && own.Prefix.Contains(b) })
 }
 
 // inSubnet tells whether an address of the device other than ip itself has ip in its subnet.
