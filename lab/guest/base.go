@@ -104,7 +104,7 @@ func packTools(w *cpio.Writer, set toolset) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(set.data)) {
 		mode := fs.FileMode(0o644)
-		if strings.Contains(path.Base(name), ".so") {
+		if info, err := os.Stat(set.data[name]); err == nil && info.Mode()&0o111 != 0 || strings.Contains(path.Base(name), ".so") {
 			mode = 0o755
 		}
 		if err := packFile(w, merged(name), mode, set.data[name]); err != nil {

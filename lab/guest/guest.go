@@ -34,6 +34,8 @@ type Options struct {
 	Init string
 	// Cache is the folder for kernel and tools. Empty: $LVSTUI_CACHE/guest, else the user's cache folder.
 	Cache string
+	// Sets name tools that are packed besides those of every guest: see moreTools.
+	Sets []string
 	// Log receives a line for each slow thing that is done. Nil: nowhere.
 	Log io.Writer
 }
@@ -122,7 +124,7 @@ func defaultCache() (string, error) {
 
 // loadOrBuild reads the manifest of the current recipe, or makes it under the cache's lock.
 func loadOrBuild(ctx context.Context, o Options) (manifest, error) {
-	name := filepath.Join(o.Cache, "image-"+recipeKey()+".json")
+	name := filepath.Join(o.Cache, "image-"+recipeKey(o.Sets)+".json")
 	if m, ok := readManifest(o.Cache, name); ok {
 		return m, nil
 	}
@@ -163,10 +165,10 @@ func readManifest(cache, name string) (manifest, bool) {
 }
 
 // recipeKey changes with everything that decides what is packed.
-func recipeKey() string {
+func recipeKey(sets []string) string {
 	h := sha256.New()
 	fmt.Fprintln(h, recipeVersion, kernelPackages, moduleFolders, moduleNames, applets)
-	for _, t := range tools {
+	for _, t := range toolsWith(sets) {
 		fmt.Fprintln(h, t.Package, t.Programs, t.Links, t.Data)
 	}
 	for _, f := range baseFiles {
@@ -200,7 +202,7 @@ func build(ctx context.Context, o Options) (manifest, error) {
 	a := &archive{dir: tmp, log: o.Log}
 
 	wanted := slices.Clone(kernelPackages)
-	for _, t := range tools {
+	for _, t := range toolsWith(o.Sets) {
 		wanted = append(wanted, t.Package)
 	}
 	if err := a.index(ctx, wanted); err != nil {
@@ -210,7 +212,7 @@ func build(ctx context.Context, o Options) (manifest, error) {
 	if err != nil {
 		return manifest{}, err
 	}
-	key := recipeKey()
+	key := recipeKey(o.Sets)
 	m := manifest{Release: release, Kernel: "vmlinuz-" + key, Base: "base-" + key + ".cpio"}
 	if err := copyFile(filepath.Join(root, "boot", "vmlinuz-"+release), filepath.Join(o.Cache, m.Kernel)); err != nil {
 		return manifest{}, fmt.Errorf("the kernel of %s: %w", release, err)
@@ -219,7 +221,7 @@ func build(ctx context.Context, o Options) (manifest, error) {
 	if err != nil {
 		return manifest{}, err
 	}
-	found, err := a.tools(ctx)
+	found, err := a.tools(ctx, toolsWith(o.Sets))
 	if err != nil {
 		return manifest{}, err
 	}

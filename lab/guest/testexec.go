@@ -65,7 +65,11 @@ func testExec(args []string, stdin io.Reader, stdout, stderr io.Writer) (int, er
 	if err != nil {
 		return 2, err
 	}
-	img, err := Prepare(ctx, Options{Log: stderr})
+	sets, err := setsOf(dir)
+	if err != nil {
+		return 2, err
+	}
+	img, err := Prepare(ctx, Options{Log: stderr, Sets: sets})
 	if err != nil {
 		return 2, err
 	}
@@ -103,6 +107,21 @@ func testExec(args []string, stdin io.Reader, stdout, stderr io.Writer) (int, er
 		}
 	}
 	return exit, nil
+}
+
+// setsOf reads which further tools the tests of a package want in their guest.
+func setsOf(dir string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "testdata", "guest-tools"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	sets := strings.Fields(string(text))
+	for _, s := range sets {
+		if moreTools[s] == nil {
+			return nil, fmt.Errorf("%s: no set of tools is called %q", filepath.Join(dir, "testdata", "guest-tools"), s)
+		}
+	}
+	return sets, err
 }
 
 // testLimit reads -test.timeout, which the go command always gives.

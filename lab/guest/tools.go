@@ -50,6 +50,27 @@ var tools = []tool{
 	{Package: "busybox-static", Programs: []string{"busybox"}},
 }
 
+// moreTools are sets of tools that only some tests need. A package names those it wants in testdata/guest-tools, one per line.
+var moreTools = map[string][]tool{
+	// What systems read their network configuration with.
+	"netconfig": {
+		{Package: "ifupdown", Programs: []string{"ifup"}, Links: map[string]string{"ifdown": "ifup", "ifquery": "ifup"}, Data: []string{"lib/ifupdown/", "usr/lib/ifupdown/"}},
+		{Package: "debianutils", Programs: []string{"run-parts"}},
+		{Package: "netplan.io", Data: []string{"lib/netplan/", "usr/lib/netplan/", "usr/libexec/netplan/"}},
+		{Package: "systemd", Data: []string{"lib/systemd/systemd-networkd", "lib/systemd/systemd-sysctl", "usr/lib/systemd/systemd-networkd", "usr/lib/systemd/systemd-sysctl"}},
+		{Package: "network-manager", Programs: []string{"nmcli"}},
+	},
+}
+
+// toolsWith are the tools of every guest and those of the sets.
+func toolsWith(sets []string) []tool {
+	out := slices.Clone(tools)
+	for _, s := range sets {
+		out = append(out, moreTools[s]...)
+	}
+	return out
+}
+
 // applets are the names under which busybox is linked, where no other tool has the name. Its shell and
 // what runs other programs (env, xargs, unshare, …) are not among them: they prefer applets to programs,
 // and busybox's "ip" is not the real one.
@@ -83,7 +104,7 @@ type program struct{ file, folder string }
 
 // tools downloads all tools and the libraries they load. A tool that cannot be had is named in
 // missing: the lab runs without it.
-func (a *archive) tools(ctx context.Context) (toolset, error) {
+func (a *archive) tools(ctx context.Context, tools []tool) (toolset, error) {
 	set := toolset{programs: map[string]program{}, links: map[string]string{}, data: map[string]string{}}
 	var names []string
 	for _, t := range tools {
@@ -109,7 +130,7 @@ func (a *archive) tools(ctx context.Context) (toolset, error) {
 			libs.want(t.Package, set.programs[p].file)
 		}
 		for name, file := range set.data {
-			if strings.Contains(name, ".so") && strings.HasPrefix(file, root) {
+			if (strings.Contains(name, ".so") || strings.Contains(name, "lib/systemd/") || strings.Contains(name, "/netplan/")) && strings.HasPrefix(file, root) {
 				libs.want(t.Package, file)
 			}
 		}
