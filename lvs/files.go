@@ -9,6 +9,8 @@ type ConfigFile struct {
 	Text string `json:"text"`
 	// Mode is its permission bits.
 	Mode uint32 `json:"mode"`
+	// Link is what Path leads to when it is a symbolic link, as an absolute path.
+	Link string `json:"link,omitempty"`
 	// Cut says that Text is not all of the file: it was too long, or secrets were taken out. It must not be written back.
 	Cut bool `json:"cut,omitempty"`
 }

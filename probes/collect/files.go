@@ -36,10 +36,11 @@ var bootFiles = []struct {
 		"/usr/lib/NetworkManager/system-connections/*"}},
 }
 
-// enabling are links that say that a service starts at boot. They enter a Snapshot as files without text.
+// enabling are links and programs that say what starts at boot. They enter a Snapshot as files without text.
 var enabling = []string{"/etc/systemd/system/*.target.wants/ipvsadm.service", "/etc/rc[23].d/S[0-9][0-9]ipvsadm",
 	"/etc/systemd/system/*.target.wants/keepalived.service", "/etc/systemd/system/*.target.wants/ldirectord.service",
-	"/etc/rc[23].d/S[0-9][0-9]keepalived", "/etc/rc[23].d/S[0-9][0-9]ldirectord"}
+	"/etc/rc[23].d/S[0-9][0-9]keepalived", "/etc/rc[23].d/S[0-9][0-9]ldirectord",
+	"/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl"}
 
 // scripts are where hosts are configured by commands. Only the lines that touch what lvstui knows of are kept.
 var scripts = []string{"/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/*", "/etc/rc.d/init.d/*", "/etc/systemd/system/*.service",

@@ -198,8 +198,20 @@ func (r *fileReader) readRegular(name string) (lvs.ConfigFile, error) {
 	if strings.ContainsRune(string(b), 0) {
 		return out, errors.New("not a text file")
 	}
-	out.Text, out.Mode = string(b), uint32(info.Mode().Perm())
+	out.Text, out.Mode, out.Link = string(b), uint32(info.Mode().Perm()), r.link(name)
 	return out, nil
+}
+
+// link is what a name leads to when it is a symbolic link.
+func (r *fileReader) link(name string) string {
+	target, err := os.Readlink(filepath.Join(r.root, name))
+	if err != nil || target == "" {
+		return ""
+	}
+	if !path.IsAbs(target) {
+		target = path.Join(path.Dir(name), target)
+	}
+	return path.Clean(target)
 }
 
 // masks says that a name is a link to /dev/null, by which it hides files of its name in other folders (sysctl.d(5)).
