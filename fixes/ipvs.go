@@ -163,3 +163,16 @@ func ipvsFacts(s *lvs.Snapshot, out map[string]string) {
 		}
 	}
 }
+
+// SaveLines are the lines with which ipvsadm-restore makes a service and its destinations, as ipvsadm-save -n writes them and
+// with the thresholds that it leaves out.
+func SaveLines(v lvs.Service) (service string, destinations []string) {
+	name := NameOf(v)
+	for _, d := range v.Destinations {
+		if d.Forward == lvs.Local {
+			d.Forward = lvs.Gate // what was asked for is not told
+		}
+		destinations = append(destinations, "-a "+destinationStep(name, d).options())
+	}
+	return "-A " + serviceStep(v).options(), destinations
+}

@@ -20,7 +20,7 @@ func NextBoot(p Plan, s *lvs.Snapshot) []string {
 	}
 	var out []string
 	for _, path := range changedSysctls(p, s, after) {
-		line := sysctlLine(path, after.Sysctls[path])
+		line := SysctlLine(path, after.Sysctls[path])
 		if file, owner := ownerFile(s, "sysctls"); file != "" {
 			out = append(out, fmt.Sprintf("%s: %s (%s owns the sysctls)", file, line, owner))
 			continue
@@ -104,8 +104,8 @@ func changedSysctls(p Plan, s, after *lvs.Snapshot) []string {
 	return out
 }
 
-// sysctlLine is a line of sysctl.d. Where an interface's name has a dot the path is written with slashes (sysctl.d(5)).
-func sysctlLine(path, value string) string {
+// SysctlLine is a line of sysctl.d. Where an interface's name has a dot the path is written with slashes (sysctl.d(5)).
+func SysctlLine(path, value string) string {
 	name := lvs.SysctlName(path)
 	if strings.Contains(path, ".") {
 		name = path

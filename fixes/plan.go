@@ -34,6 +34,8 @@ type Plan struct {
 	Host  string
 	Title string
 	Steps []Step
+	// Files are configuration files to write along with the steps, or alone where what runs is right and the next boot is not.
+	Files []FileEdit
 	// NextBoot says where the same has to be written to survive a reboot.
 	NextBoot []string
 	// Elsewhere is what has to be done on other hosts, as words and commands.
@@ -41,7 +43,7 @@ type Plan struct {
 }
 
 // Empty says that there is nothing to do on this host.
-func (p Plan) Empty() bool { return len(p.Steps) == 0 }
+func (p Plan) Empty() bool { return len(p.Steps) == 0 && len(p.Files) == 0 }
 
 // Commands is what an operator would type, in order.
 func (p Plan) Commands() []string {
