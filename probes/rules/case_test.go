@@ -27,6 +27,7 @@ import (
 //	host/<name>.json    a host. The first one is the host asked about. See loadHost for what may be left out.
 //	flows/<name>.json   the flows seen on that host: a JSON array of capture.Flow; stages may list only some
 //	arp/<name>.json     who asked and answered there: a JSON array of capture.ARPSighting
+//	file/<name>/<path>  a configuration file of that host
 //	options.json        what the operator said: {"vips":["…"],"roles":["…"]}
 //	want                what must come out, one per line; see checkWants
 type testCase struct {
@@ -69,6 +70,7 @@ func loadCase(file string) (testCase, error) {
 		return testCase{}, err
 	}
 	c := testCase{rule: filepath.Base(filepath.Dir(file)), name: strings.TrimSuffix(filepath.Base(file), ".txtar")}
+	files := map[string][]lvs.ConfigFile{}
 	flows, sightings := map[string][]capture.Flow{}, map[string][]capture.ARPSighting{}
 	for _, f := range txtar.Parse(text).Files {
 		kind, name, _ := strings.Cut(strings.TrimSuffix(f.Name, ".json"), "/")
@@ -91,6 +93,9 @@ func loadCase(file string) (testCase, error) {
 				return c, fmt.Errorf("%s: %w", f.Name, err)
 			}
 			sightings[name] = list
+		case "file":
+			host, path, _ := strings.Cut(name, "/")
+			files[host] = append(files[host], lvs.ConfigFile{Path: "/" + path, Text: string(f.Data), Mode: 0o644})
 		case "options":
 			if c.options, err = loadOptions(f.Data); err != nil {
 				return c, fmt.Errorf("%s: %w", f.Name, err)
@@ -109,10 +114,16 @@ func loadCase(file string) (testCase, error) {
 		name := c.observations[i].Snapshot.Host
 		c.observations[i].Flows = flows[name]
 		c.observations[i].ARP = sightings[name]
+		if files[name] != nil {
+			c.observations[i].Snapshot.Files = files[name]
+		}
+		delete(files, name)
 		delete(flows, name)
 		delete(sightings, name)
 	}
 	switch {
+	case len(files) > 0:
+		return c, fmt.Errorf("files of hosts that are not there: %v", slices.Collect(maps.Keys(files)))
 	case len(flows)+len(sightings) > 0:
 		return c, fmt.Errorf("flows or ARP of hosts that are not there: %v %v", slices.Collect(maps.Keys(flows)), slices.Collect(maps.Keys(sightings)))
 	case len(c.observations) == 0 || len(c.want) == 0:

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"lvstui/fixes/nextboot"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -111,6 +112,9 @@ func tryPlan(t *testing.T, c testCase, before probes.Report, f probes.Finding) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(plan.Files) > 0 {
+		tryFiles(t, c, at, before, f)
+	}
 	for i, s := range states {
 		with := c
 		with.observations = slices.Clone(c.observations)
@@ -130,7 +134,11 @@ func tryPlan(t *testing.T, c testCase, before probes.Report, f probes.Finding) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := undo.After(states[len(states)-1])
+	after, err := plan.After(was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := undo.After(after)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +148,21 @@ func tryPlan(t *testing.T, c testCase, before probes.Report, f probes.Finding) {
 		cmpopts.SortSlices(func(a, b lvs.Route) bool { return fmt.Sprint(a) < fmt.Sprint(b) }))
 	if diff := cmp.Diff(was, back, same...); diff != "" {
 		t.Errorf("undone it is not what it was (-was +is):\n%s", diff)
+	}
+}
+
+// tryFiles writes the files of a plan: the finding is gone, and nothing else has come.
+func tryFiles(t *testing.T, c testCase, at int, before probes.Report, f probes.Finding) {
+	s := *c.observations[at].Snapshot
+	s.Files = nextboot.Written(s.Files, f.Fix.Plan.Files)
+	c.observations = slices.Clone(c.observations)
+	c.observations[at].Snapshot = &s
+	after := c.diagnose()
+	if slices.ContainsFunc(after.Findings, func(g probes.Finding) bool { return g.Key() == f.Key() }) {
+		t.Errorf("not cured by writing %+v", f.Fix.Plan.NextBoot)
+	}
+	for _, g := range gained(before, after) {
+		t.Errorf("after writing the files: gained %s", wantLine(g))
 	}
 }
 
