@@ -240,12 +240,17 @@ func (i ifupdown) setAddress(d *disk, a Address, want bool) error {
 	return i.append(d, iface, fmt.Sprintf("the next boot puts %s on %s", a.Prefix, a.Device), add)
 }
 
-// append adds a stanza to the file of ours, or to the main one where that sources no folder of its own.
+// append adds a stanza for lo to the file of ours, where the main one sources a folder for it. What is for a card goes to the
+// end of the main file: stanzas are run in the order of the files, ours would come before the card has its address, and ifup
+// gives up the card when a route can not be set.
 func (ifupdown) append(d *disk, iface, why string, stanza []string) error {
 	all := d.interfaces()
 	name := interfacesFile
 	for _, pattern := range append(slices.Clone(all.sources), foldersAsPatterns(all.folders)...) {
 		for _, base := range []string{"60-lvstui", "60-lvstui.conf", "60-lvstui.cfg"} {
+			if !strings.HasPrefix(iface, "lo") {
+				break
+			}
 			file := path.Join(path.Dir(pattern), base)
 			if ok, err := path.Match(pattern, file); err == nil && ok && strings.HasPrefix(file, "/etc/network/") {
 				name = file
@@ -379,7 +384,7 @@ func (i ifupdown) command(d *disk, device string, want bool, words, object strin
 	if want {
 		return i.append(d, device, fmt.Sprintf("the next boot sets the %s %s", object, words), []string{
 			"iface " + device + " inet manual",
-			"\tup ip " + object + " add " + words,
+			"\tup ip " + object + " add " + words + " || true",
 			"\tdown ip " + object + " del " + words + " || true",
 		})
 	}
