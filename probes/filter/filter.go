@@ -31,6 +31,7 @@ type Packet struct {
 	// Flags says otherwise.
 	State string
 	Flags string // the one TCP flag it has: "syn", "ack"
+	ICMP  string // type of an ICMP packet, whose Protocol is "icmp" or "ipv6-icmp": "destination-unreachable", "packet-too-big"
 	Mark  uint32
 }
 

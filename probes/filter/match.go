@@ -144,7 +144,15 @@ func (p *state) field(name string) (compare comparison, ok bool) {
 		return p.connection, true
 	case "meta mark":
 		return p.mark, true
-	case "icmp type", "icmp code", "icmpv6 type", "icmpv6 code":
+	case "icmp type", "icmpv6 type":
+		if p.ICMP != "" && (p.Protocol == "icmp") == (name == "icmp type") {
+			return oneOf(p.ICMP, icmpNumbers[p.ICMP]), true
+		}
+		return constant(known(p.Protocol == "")), false
+	case "icmp code", "icmpv6 code":
+		if p.ICMP != "" {
+			return constant(perhaps), false
+		}
 		return constant(known(p.Protocol == "")), false
 	case "tcp flags":
 		if p.Protocol != "" && p.Protocol != lvs.TCP {
@@ -215,7 +223,10 @@ func (p *state) family(v string) answer {
 	return no
 }
 
-var protocolNumbers = map[string]lvs.Protocol{"6": lvs.TCP, "17": lvs.UDP, "132": lvs.SCTP}
+// icmpNumbers are the types by number, as some rules have them.
+var icmpNumbers = map[string]string{"destination-unreachable": "3", "packet-too-big": "2"}
+
+var protocolNumbers = map[string]lvs.Protocol{"1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp", "6": lvs.TCP, "17": lvs.UDP, "132": lvs.SCTP}
 
 func (p *state) protocol(v string) answer {
 	if p.Protocol == "" {
