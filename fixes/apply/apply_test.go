@@ -301,15 +301,7 @@ func TestChangesBelongToTheirNamespace(t *testing.T) {
 
 func TestWithoutTheCapability(t *testing.T) {
 	a, before, plan := host(t)
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if err := unix.Capget(&header, &caps[0]); err != nil {
-		t.Fatal(err)
-	}
-	caps[0].Effective &^= 1 << unix.CAP_NET_ADMIN
-	if err := unix.Capset(&header, &caps[0]); err != nil { // this thread's only, and it ends with the test
-		t.Fatal(err)
-	}
+	dropNetAdmin(t)
 	_, err := a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
 	fails(t, err, "CAP_NET_ADMIN", "sudo lvstui fix "+plan.ID)
 	if d := differences(before, look(t, vip)); d != "" {

@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,18 +96,29 @@ func runErrand(text string) {
 	check(err)
 }
 
-// send runs an errand in the namespace of this thread. It tells whether it got killed.
-func send(t *testing.T, e errand) (killed bool) {
+// start begins an errand in the namespace of this thread.
+func start(t *testing.T, e errand) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	text, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	out := &bytes.Buffer{}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Env = append(os.Environ(), errandEnv+"="+string(text))
-	out, err := cmd.CombinedOutput()
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), errandEnv+"="+string(text)), out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, out
+}
+
+// send runs an errand in the namespace of this thread. It tells whether it got killed.
+func send(t *testing.T, e errand) (killed bool) {
+	t.Helper()
+	cmd, out := start(t, e)
+	err := cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() < 0 {
 		return true
