@@ -104,7 +104,7 @@ func (h thisHost) settle(ctx context.Context, terms termsFlags, change fixes.Cha
 			return &change, err
 		}
 		if change.State != fixes.Waiting {
-			return &change, nil // somebody else, or nobody, has decided
+			return &change, undoneStatus(change) // somebody else, or nobody, has decided
 		}
 	}
 	if keep {
@@ -125,6 +125,14 @@ func (h thisHost) settle(ctx context.Context, terms termsFlags, change fixes.Cha
 		return &c, notCured
 	}
 	return &c, nil
+}
+
+// undoneStatus is the exit status of a change that somebody asked for and that is not there.
+func undoneStatus(c fixes.Change) error {
+	if c.State == fixes.Applied {
+		return nil
+	}
+	return exitStatus(statusUnknown)
 }
 
 // wantsFiles says whether the files for the next boot are to be written.
@@ -216,7 +224,7 @@ func ask(ctx context.Context, question string) (bool, error) {
 	fmt.Fprint(os.Stderr, question)
 	if !waitForInput(ctx, os.Stdin) {
 		fmt.Fprintln(os.Stderr)
-		return false, ctx.Err()
+		return false, nil
 	}
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

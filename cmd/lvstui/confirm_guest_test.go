@@ -73,7 +73,6 @@ func TestKeepItOnATerminal(t *testing.T) {
 
 	x = fixOn(t, c, "--confirm-within", "3s")
 	x.see(long, "not confirmed within 3 s")
-	x.end(long)
 	c.back(0, rs2, before, "not answered")
 
 	// The terminal is hung up.
@@ -104,7 +103,7 @@ func TestConfirmOnTheCommandLine(t *testing.T) {
 	if status != 0 || !strings.Contains(stderr, "lvstui confirm 0001-rs-answers-arp") {
 		t.Fatalf("fix: status %d\n%s", status, stderr)
 	}
-	if got := c.list(rs2); !strings.Contains(got, "waiting: taken back in 3") || !strings.Contains(got, "lvstui confirm") {
+	if got := c.list(rs2); !strings.Contains(got, "waiting: taken back in 5") || !strings.Contains(got, "lvstui confirm") {
 		t.Errorf("while it waits:\n%s", got)
 	}
 	status, _, stderr = c.run(rs2, "fix", "rs-answers-arp", "--vip", c.VIP(), "--yes")

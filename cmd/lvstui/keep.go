@@ -28,7 +28,7 @@ func (h thisHost) askKeep(ctx context.Context, change *fixes.Change, deadline ti
 			if said = left; h.settledMeanwhile(ctx, change) {
 				return false, nil
 			}
-			fmt.Fprintf(os.Stderr, "\rkeep it? [y/N] taken back in %3d s ", max(0, left))
+			fmt.Fprintf(os.Stderr, "\r%-44s", fmt.Sprintf("keep it? [y/N] taken back in %s ", seconds(left)))
 		}
 		key, gone := readKey(ctx, os.Stdin, 200*time.Millisecond)
 		switch {
@@ -43,6 +43,14 @@ func (h thisHost) askKeep(ctx context.Context, change *fixes.Change, deadline ti
 			return false, nil
 		}
 	}
+}
+
+// seconds is a time that is left: "47 s", "4m59s".
+func seconds(n int) string {
+	if n < 100 {
+		return fmt.Sprintf("%d s", max(0, n))
+	}
+	return (time.Duration(n) * time.Second).String()
 }
 
 // settledMeanwhile says that the change does not wait any more, and what became of it.

@@ -130,7 +130,10 @@ func listChanges(ctx context.Context, form format) error {
 func stateWords(c fixes.Change, now time.Time) string {
 	switch c.State {
 	case fixes.Waiting:
-		return fmt.Sprintf("waiting: taken back in %d s; to keep it: lvstui confirm", max(0, int(c.Deadline.Sub(now)/time.Second)))
+		if c.Note != "" { // there is something about its watchdog
+			return "waiting to be kept"
+		}
+		return fmt.Sprintf("waiting: taken back in %s; to keep it: lvstui confirm", seconds(int(c.Deadline.Sub(now)/time.Second)))
 	case fixes.Applied:
 		return "in force; to take it back: lvstui undo " + kit.Clean(c.ID)
 	case fixes.Undone:
