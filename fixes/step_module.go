@@ -88,11 +88,11 @@ func (st LoadModule) Simulate(s *lvs.Snapshot) (*lvs.Snapshot, error) {
 
 // Simulate leaves no table.
 func (st UnloadModule) Simulate(s *lvs.Snapshot) (*lvs.Snapshot, error) {
-	if err := st.Validate(); err != nil || st.Done(s) {
+	if err := LoadModule(st).possible(s); err != nil || st.Done(s) {
 		return s, err
 	}
-	if s.IPVS == nil || len(s.IPVS.Services) > 0 {
-		return s, nil // nobody knows, or somebody uses it and it stays
+	if len(s.IPVS.Services) > 0 {
+		return s, nil // somebody uses it, and it stays
 	}
 	next := *s
 	next.IPVS = &lvs.IPVS{Services: []lvs.Service{}, Daemons: []lvs.SyncDaemon{}}

@@ -33,12 +33,14 @@ var cured = []struct {
 	{"rs-rp-filter", lab.Shared, lab.RealServer2, []string{"--role", "real-server", "--flows", "5s"}},
 	{"director-input-firewall", lab.Shared, lab.Director, nil},
 	{"director-rp-filter-drops-client", lab.Shared, lab.Director, []string{"--gateway", "192.168.10.1", "--flows", "5s"}},
+	{"router-urpf-or-source-guard", lab.Split, lab.Router, []string{"--role", "router", "--flows", "5s"}},
+	{"director-rp-filter-drops-client", lab.Split, lab.Director, []string{"--flows", "5s"}},
 }
 
 // TestEveryFaultThatLvstuiCures goes from the fault to the served client and back, by commands alone: fix, look at the client, undo, and the
 // host is what it was, by everything that other people's tools print of it.
 func TestEveryFaultThatLvstuiCures(t *testing.T) {
-	for _, topology := range []lab.Topology{lab.Single, lab.Shared} {
+	for _, topology := range lab.Topologies {
 		c := startCluster(t, lab.Spec{Topology: topology, NoClient: true})
 		for _, f := range cured {
 			if f.topology == topology {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"lvstui/capture"
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -26,7 +27,7 @@ when another director has taken over without the connections being synchronised.
     tcpdump -ni any 'src host 172.16.0.8 and tcp[tcpflags] & tcp-rst != 0'`,
 		Cure: `Keep entries longer than the connections are idle; it does not outlast a reboot:
 
-    ipvsadm --set 7200 0 0
+    ipvsadm --set 7500 0 0
 
 or let clients or servers send keep-alives earlier:
 
@@ -61,10 +62,30 @@ After a failover: run the synchronisation daemon on both directors.`,
 		f.Evidence = append(f.Evidence,
 			probes.Evidence{Fact: "connections that went on and were reset from here", Got: fmt.Sprint(n), Want: "none", Command: fmt.Sprintf("tcpdump -ni any 'src host %s and tcp[tcpflags] & tcp-rst != 0'", vips[0])},
 			probes.Evidence{Fact: "time-out of ip_vs", Got: got, Want: "longer than connections are idle", Command: "ipvsadm -L --timeout"})
-		advise(&f, c.Name(), "keep entries longer than connections are idle, or send keep-alives earlier; after a failover see that the synchronisation daemon runs on both directors", "ipvsadm --set 7200 0 0")
+		if t := c.Snapshot.IPVS.Timeouts; t != nil && t.TCP > keepAlive {
+			// Entries outlive TCP's own keep-alive, so none was forgotten.
+			f.Subject += " after a failover"
+			f.Why = fmt.Sprintf("%d %s to %s went on in the middle, and this director itself answered with a RST: it has no entry for %s. Entries are kept for longer than TCP's keep-alive takes, so it never had one: another director did.",
+				n, plural(n, "connection", "connections"), list(vips), plural(n, "it", "them"))
+			advise(&f, c.Name(), "see that the synchronisation daemon runs on both directors, so that the next failover breaks no connections", "ipvsadm -L --daemon")
+			return []probes.Finding{f}
+		}
+		advise(&f, c.Name(), "keep entries longer than connections are idle, or send keep-alives earlier; after a failover see that the synchronisation daemon runs on both directors",
+			fmt.Sprintf("ipvsadm --set %d 0 0", outlasting))
+		if !tableOwned(c.Snapshot) {
+			cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: "keep entries for longer than TCP's keep-alive takes", Steps: []fixes.Step{fixes.SetTimeouts{TCP: outlasting}}})
+		}
 		return []probes.Finding{f}
 	},
 })
+
+const (
+	// keepAlive is after how many seconds TCP asks by itself whether the other end is still there (tcp_keepalive_time), where a program
+	// asked for it and nobody changed it.
+	keepAlive = 7200
+	// outlasting leaves the first of its probes time to come through.
+	outlasting = 7500
+)
 
 // forgotten says that the flow, to one of the director's services, was met after its handshake, and that the director itself reset it.
 func forgotten(c *probes.Case, f capture.Flow) bool {
