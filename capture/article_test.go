@@ -67,7 +67,8 @@ func TestArticleWorkingTrace(t *testing.T) {
 		t.Errorf("flow differs: %+v", f)
 	}
 	for _, s := range f.Stages {
-		if s.State != lvs.Seen && s.State != lvs.Implied {
+		// The client's one neighbour is its router: whether a director had a part in it cannot be told from there.
+		if s.State != lvs.Seen && s.State != lvs.Implied && !(directors(s.Stage) && s.State == lvs.Unobservable) {
 			t.Errorf("stage %s is %s", s.Stage, s.State)
 		}
 	}
@@ -91,4 +92,9 @@ func TestArticleWorkingTrace(t *testing.T) {
 	if back.Handshake != f.Handshake || back.StalledAt != f.StalledAt || len(back.Stages) != len(f.Stages) || back.Stages[0] != f.Stages[0] {
 		t.Errorf("JSON does not round-trip:\n%+v\n%+v", f, back)
 	}
+}
+
+// directors are the stages that a connection passes only by way of a director.
+func directors(s lvs.Stage) bool {
+	return s == lvs.VIPResolved || s == lvs.SynAtDirector || s == lvs.SynScheduled || s == lvs.SynForwarded || s == lvs.AckAtDirector
 }

@@ -32,7 +32,7 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 	switch {
 	case p.Flags.Has(SYN) && way == toVirtual && !p.Flags.Has(ACK):
 		r.flags |= hasISN
-		r.isn = p.Seq
+		r.isn, r.synLen = p.Seq, p.PayloadLen
 		if r.comesRound(p, slot) {
 			r.looped = min(r.looped+1, 255-1)
 			return false
@@ -40,11 +40,20 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 		r.take(clsSYN, slot, p)
 		return r.again(&r.synN[slot], p)
 	case p.Flags.Has(SYN) && way == toClient:
-		if r.has(hasISN) && p.Ack != r.isn+1 {
-			return false // answers another SYN
+		if r.has(hasISN) && !r.acknowledgesSYN(p) {
+			return false // answers another SYN, or is one itself: both ends open at once
+		}
+		if !r.has(hasISN) {
+			r.isn = p.Ack - 1
+		}
+		if r.saw(clsSYNACK) && r.irs != p.Seq {
+			r.flags |= manyIRS
 		}
 		r.flags |= hasISN
-		r.isn, r.irs = p.Ack-1, p.Seq
+		r.irs = p.Seq
+		if r.synLen > 0 && !r.has(fastOpen) {
+			r.untake()
+		}
 		r.take(clsSYNACK, slot, p)
 		return r.again(&r.synAckN[slot], p)
 	case p.Flags.Has(RST) && way == toVirtual:
@@ -56,6 +65,9 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 		r.take(clsRSTv, slot, p)
 	case way == toVirtual && p.Flags.Has(ACK):
 		r.noteAck(p)
+		if r.synLen > 0 && p.Seq == r.isn+1 && !r.saw(clsACK) {
+			r.untake()
+		}
 		r.take(clsACK, slot, p)
 		if p.Flags.Has(FIN) {
 			r.flags |= finClient
@@ -66,11 +78,44 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 		}
 		// An ACK of nothing but the SYN can be sent before the handshake is complete (a challenge, a
 		// window update); payload, FIN or an ACK of data cannot.
-		if p.PayloadLen > 0 || p.Flags.Has(FIN) || !r.has(hasISN) || int32(p.Ack-r.isn-1) > 0 {
+		// With fast open the server answers the SYN's own payload at once.
+		if !r.has(fastOpen) && (p.PayloadLen > 0 || p.Flags.Has(FIN)) || !r.has(hasISN) || int32(p.Ack-r.isn-1-uint32(r.taken())) > 0 {
 			r.take(clsReply, slot, p)
 		}
 	}
 	return false
+}
+
+// acknowledgesSYN is true of the answer to this flow's SYN. With TCP fast open (RFC 7413) it acknowledges what came in the SYN as well.
+func (r *record) acknowledgesSYN(p *Packet) bool {
+	if !p.Flags.Has(ACK) {
+		return false
+	}
+	if n := p.Ack - r.isn - 1; n != 0 {
+		if r.synLen <= 0 || n > uint32(r.synLen) {
+			return false
+		}
+		r.flags |= fastOpen
+	}
+	return true
+}
+
+// untake forgets the payload of a SYN of which the server did not take it: it will be sent again, and that is no retransmission.
+func (r *record) untake() {
+	for slot := range r.lanes[toVirtual] {
+		if l := &r.lanes[toVirtual][slot]; l.hasEnd && l.maxEnd == r.isn+1+uint32(r.synLen) {
+			l.maxEnd = r.isn + 1
+			l.bytes -= min(l.bytes, uint64(r.synLen))
+		}
+	}
+}
+
+// taken is how much payload the server took with the SYN.
+func (r *record) taken() int32 {
+	if r.has(fastOpen) {
+		return r.synLen
+	}
+	return 0
 }
 
 // again counts a SYN or SYN-ACK and is true from the second on.
@@ -94,7 +139,7 @@ func (r *record) comesRound(p *Packet, slot int) bool {
 // client. On a director, which never sees that data, it is the only proof.
 func (r *record) noteAck(p *Packet) {
 	switch {
-	case r.irs != 0 && int32(p.Ack-r.irs-1) > 0:
+	case r.irs != 0 && !r.has(manyIRS) && int32(p.Ack-r.irs-1) > 0:
 		r.flags |= ackAdvanced
 	case r.firstAck == 0:
 		r.firstAck = p.Ack

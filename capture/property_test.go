@@ -69,13 +69,15 @@ func check(t *testing.T, tr *Tracker, added int) {
 		missing := 0
 		for i, s := range f.Stages {
 			known := s.State == lvs.Seen || s.State == lvs.Implied
-			// A real server that answers to where the SYN came from knows nothing of the director's part.
-			past := f.Vantage == lvs.RoleRealServer && f.SynFrom == f.SynAckTo && f.SynFrom != (MAC{}) && s.State == lvs.Unobservable
+			// A real server that answers to where the SYN came from knows nothing of the director's part, nor does whoever gets the answer from
+			// where the SYN went.
+			past := directors(s.Stage) && s.State == lvs.Unobservable &&
+				(f.Vantage == lvs.RoleRealServer && f.SynFrom == f.SynAckTo && f.SynFrom != (MAC{}) || f.Vantage == lvs.RoleClient || f.Vantage == lvs.RoleRouter)
 			switch {
 			case s.Stage != lvs.Stages[i]:
 				t.Errorf("stage %d is %s", i, s.Stage)
 			case known && i > top, !known && i < top && !past:
-				t.Errorf("reached %s, yet %s is %s: %+v", f.Reached, s.Stage, s.State, f)
+				t.Errorf("seen from the %s: reached %s, yet %s is %s", f.Vantage, f.Reached, s.Stage, s.State)
 			case s.State == lvs.Missing:
 				missing++
 				if s.Stage != f.StalledAt {

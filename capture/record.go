@@ -88,6 +88,8 @@ const (
 	refusedByICMP
 	answeredElsewhere // a SYN-ACK for this SYN came from another address than the VIP
 	readdressed       // the SYN was also seen on its way to another address
+	fastOpen          // the SYN's payload was acknowledged by the SYN-ACK (TCP fast open)
+	manyIRS           // SYN-ACKs with different numbers: SYN cookies, made anew for each SYN
 )
 
 // rejectRec is the part of an ICMP error that the record keeps.
@@ -121,7 +123,8 @@ type record struct {
 	id         uint64
 	first      int64
 	lastRetry  int64 // last retransmission of a SYN or SYN-ACK, or of data nobody answered
-	_          [8]byte
+	synLen     int32 // payload of the SYN
+	_          [4]byte
 
 	lanes         [2][2]lane // way, slot
 	sights        [numClasses][2]sighting
@@ -136,6 +139,57 @@ func (r *record) take(c class, slot int, p *Packet) {
 		r.seen |= bit
 		r.sights[c][slot].take(p)
 	}
+}
+
+// complaint is what an ICMP error says, of whichever version of IP.
+type complaint uint8
+
+const (
+	noComplaint  complaint = iota
+	noService              // port or protocol unreachable
+	prohibited             // administratively
+	unreachable            // host, network or route
+	timeExceeded           // in transit
+	tooBig
+)
+
+func complaintOf(six bool, typ, code uint8) complaint {
+	if six { // RFC 4443
+		switch {
+		case typ == 1 && code == 4, typ == 4 && code == 1:
+			return noService
+		case typ == 1 && (code == 1 || code == 5 || code == 6):
+			return prohibited
+		case typ == 1:
+			return unreachable
+		case typ == 2:
+			return tooBig
+		case typ == 3:
+			return timeExceeded
+		}
+		return noComplaint
+	}
+	switch { // RFC 792, RFC 1812
+	case typ == 3 && (code == 2 || code == 3):
+		return noService
+	case typ == 3 && (code == 9 || code == 10 || code == 13):
+		return prohibited
+	case typ == 3 && code == 4:
+		return tooBig
+	case typ == 3:
+		return unreachable
+	case typ == 11:
+		return timeExceeded
+	}
+	return noComplaint
+}
+
+// complaint is that of the last ICMP error about the flow.
+func (r *record) complaint() complaint {
+	if !r.icmp.at.set {
+		return noComplaint
+	}
+	return complaintOf(r.virtual().Addr().Is6(), r.icmp.typ, r.icmp.code)
 }
 
 func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }

@@ -94,6 +94,7 @@ func (j *judgement) asClient() {
 		j.prove(iSynAckAtClient)
 	}
 	j.done = j.r.saw(clsACK) || j.r.replied()
+	j.past = !goesOn(j.out(clsSYN), j.in(clsSYNACK))
 	j.expect(iSynAckAtClient, j.top >= iSynAckAtClient)
 	j.expect(iEstablished, false)
 }
@@ -137,8 +138,9 @@ func (j *judgement) sentBack() bool {
 	if j.out(clsRSTv).set && !j.in(clsRSTv).set {
 		return true
 	}
-	c := &j.r.icmp
-	return j.r.has(refusedByICMP) && c.at.dir != In && c.typ == 3 && c.code != 1
+	c := j.r.complaint()
+	hostUnreachable := !j.r.virtual().Addr().Is6() && j.r.icmp.code == 1 || j.r.virtual().Addr().Is6() && j.r.icmp.code == 3
+	return j.r.has(refusedByICMP) && j.r.icmp.at.dir != In && (c == noService || c == prohibited || c == unreachable && !hostUnreachable)
 }
 
 // asRouter: every packet in and out. The SYN-ACK's arrival is where its leaving the real server can be seen;
@@ -148,6 +150,7 @@ func (j *judgement) asRouter() {
 	j.see(iVIPResolved, j.out(clsSYN))
 	j.see(iSynAckSent, j.in(clsSYNACK))
 	j.see(iSynAckAtClient, j.out(clsSYNACK))
+	j.past = !goesOn(j.out(clsSYN), j.in(clsSYNACK))
 	ackIn, ackOut := j.in(clsACK), j.out(clsACK)
 	reply := j.in(clsReply)
 	if !reply.set {
@@ -187,6 +190,12 @@ func (j *judgement) asRealServer() {
 // director's and the router's: where they are one, nothing proves that the director had a part in it.
 func passedBy(syn, synAck *sighting) bool {
 	return syn.set && synAck.set && syn.src != (MAC{}) && syn.src == synAck.dst
+}
+
+// goesOn is true if the SYN was sent to one MAC and the SYN-ACK came from another: then whoever got the SYN handed it on, as a director
+// does. Where it is one MAC, a real server may have answered that was reached past the director, or it is a router's.
+func goesOn(syn, synAck *sighting) bool {
+	return syn.set && synAck.set && syn.dst != (MAC{}) && synAck.src != (MAC{}) && syn.dst != synAck.src
 }
 
 // conclude says how the connection went, at the time now.
@@ -239,7 +248,7 @@ func (j *judgement) state(i int) lvs.StageState {
 	switch {
 	case j.seen[i] != nil:
 		return lvs.Seen
-	case j.past && (i >= iVIPResolved && i <= iSynForwarded || i == iAckAtDirector):
+	case j.past && i <= j.top && (i >= iVIPResolved && i <= iSynForwarded || i == iAckAtDirector):
 		return lvs.Unobservable
 	case i <= j.top:
 		return lvs.Implied

@@ -34,14 +34,11 @@ func (t *Tracker) clues(j *judgement) Clue {
 	}
 	set(RSTOut, j.out(clsRSTv).set && !j.in(clsRSTv).set)
 	set(RSTIn, j.in(clsRSTv).set)
-	if r.icmp.at.set {
-		typ, code := r.icmp.typ, r.icmp.code
-		prohibited := code == 9 || code == 10 || code == 13
-		set(ICMPNoService, typ == 3 && (code == 2 || code == 3))
-		set(ICMPProhibited, typ == 3 && prohibited)
-		set(ICMPUnreachable, typ == 3 && code != 2 && code != 3 && code != 4 && !prohibited)
-		set(ICMPTimeExceeded, typ == 11)
-	}
+	complaint := r.complaint()
+	set(ICMPNoService, complaint == noService)
+	set(ICMPProhibited, complaint == prohibited)
+	set(ICMPUnreachable, complaint == unreachable)
+	set(ICMPTimeExceeded, complaint == timeExceeded)
 	in, out := j.in(clsSYN), j.out(clsSYN)
 	set(SentBackToSender, in.set && out.set && in.src != (MAC{}) && in.src == out.dst)
 	set(Looping, r.looped > 0)

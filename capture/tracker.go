@@ -203,6 +203,8 @@ func (t *Tracker) reused(r *record, p *Packet, srcIsLo bool) bool {
 		return fromClient && !r.saw(clsSYN)
 	}
 	switch {
+	case !fromClient && r.saw(clsSYN) && !r.answered() && p.Time-r.first < int64(t.cfg.StallAfter):
+		return false // both ends open at once (RFC 9293, 3.5): one connection
 	case !fromClient:
 		return true
 	case !r.has(hasISN):

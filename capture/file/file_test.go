@@ -139,7 +139,8 @@ func TestArticleText(t *testing.T) {
 		t.Errorf("flow differs: %+v", f)
 	}
 	for _, s := range f.Stages {
-		if s.State != lvs.Seen && s.State != lvs.Implied {
+		// Seen from the client the director's part cannot be told from a real server that was reached past it.
+		if s.State != lvs.Seen && s.State != lvs.Implied && (s.State != lvs.Unobservable || s.Stage.Index() > lvs.SynForwarded.Index() && s.Stage != lvs.AckAtDirector) {
 			t.Errorf("%s is %s", s.Stage, s.State)
 		}
 	}
