@@ -74,6 +74,11 @@ func newRoot(ctx context.Context, o Options) *root {
 	m.after = func(d time.Duration, msg tea.Msg) tea.Cmd {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
+	for i, t := range m.tabs {
+		if t.Title() == o.Screen {
+			m.tab = i
+		}
+	}
 	for _, h := range o.Hosts {
 		m.hosts = append(m.hosts, &hostState{host: h})
 	}

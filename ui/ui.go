@@ -48,6 +48,8 @@ type Host interface {
 type Options struct {
 	Hosts []Host
 	Start int // index of the host to look at first
+	// Screen is the title of the screen to begin with, the first when it is empty.
+	Screen string
 	// ReadOnly forbids every change, on all hosts.
 	ReadOnly bool
 	ASCII    bool // no character above 0x7e

@@ -21,6 +21,7 @@ type labOptions struct {
 	native   bool // in namespaces of this machine
 	guest    bool // in a kernel of its own
 	inside   bool // we are in that kernel
+	bare     bool // nothing is set up
 	start    string
 	tui      tuiOptions
 }
@@ -49,8 +50,9 @@ func newLab() *cobra.Command {
 
 func (o *labOptions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.topology, "topology", "", "split, shared or single (default split, with --fault one where the fault matters)")
+	f.StringVar(&o.topology, "topology", "", "split, shared or single (default split; with --fault one where it matters, with --bare single)")
 	f.StringArrayVar(&o.faults, "fault", nil, "put this fault in, by the id of its finding; several are possible")
+	f.BoolVar(&o.bare, "bare", false, "leave the cluster to be set up: no VIP, no virtual service, no ARP sysctls (lvstui setup, screen Setup)")
 	f.BoolVar(&o.native, "native", false, "in namespaces of this machine (root and ip_vs needed)")
 	f.BoolVar(&o.guest, "guest", false, "in a kernel of its own, even where this one has ip_vs")
 }
@@ -64,6 +66,12 @@ func (o *labOptions) check() error {
 		if !slices.Contains(faultIDs(), o.faults[i]) {
 			return withHint(fmt.Errorf("there is no fault %q", id), "lvstui lab --help, which lists them")
 		}
+	}
+	if o.bare && len(o.faults) > 0 {
+		return errors.New("--bare leaves nothing for a fault to be in: one of both")
+	}
+	if o.topology == "" && o.bare {
+		o.topology = string(lab.Single)
 	}
 	if o.topology == "" {
 		o.topology = string(usualTopology(o.faults))
@@ -98,12 +106,15 @@ func usualTopology(faults []string) lab.Topology {
 }
 
 func (o labOptions) spec() lab.Spec {
-	return lab.Spec{Topology: lab.Topology(o.topology), Faults: o.faults, Native: !o.inside}
+	return lab.Spec{Topology: lab.Topology(o.topology), Faults: o.faults, Bare: o.bare, Native: !o.inside}
 }
 
 // flags gives the options back as words for another lvstui.
 func (o labOptions) flags() []string {
 	args := []string{"--topology", o.topology}
+	if o.bare {
+		args = append(args, "--bare")
+	}
 	for _, id := range o.faults {
 		args = append(args, "--fault", id)
 	}

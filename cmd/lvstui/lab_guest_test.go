@@ -101,6 +101,59 @@ func TestFixThatNobodyKeeps(t *testing.T) {
 	x.quit()
 }
 
+// From bare hosts to a served client by the wizard alone, on a small terminal.
+func TestWizardOnATerminal(t *testing.T) {
+	x := startTerminal(t, 80, 24, "lab", "--inside", "--bare", "--host", "rs1")
+	x.see(long, "lvstui  rs1")
+	keep := func() {
+		x.see(long, "done and verified; taken back in")
+		time.Sleep(time.Second)
+		x.press("c")
+		x.see(long, "applied, verified and kept")
+		x.leave(func(screen string) bool { return strings.Contains(screen, "nothing is left to do") })
+	}
+	realServer := func(host string) {
+		x.open("5", "to be answered")
+		x.open(keyEnter, "What is this host to be?")
+		x.press(keyDown)
+		time.Sleep(300 * time.Millisecond)
+		x.press(keyEnter)
+		x.see(long, "tcp/80", "All is known", "on this host; enter shows them")
+		x.open("f", "make this host a real server")
+		time.Sleep(time.Second)
+		x.press("a")
+		keep()
+	}
+	realServer("rs1")
+	x.goTo(1, "rs2")
+	realServer("rs2")
+	x.goTo(-2, "director")
+	x.open("5", "to be answered")
+	x.open(keyEnter, "What is this host to be?")
+	x.press(keyEnter)
+	x.see(long, "What do clients come for?")
+	x.press("80" + keyEnter)
+	if screen := x.see(long, "Who serves the clients?"); strings.Contains(screen, "something else") {
+		for range 8 {
+			x.press(keyDown)
+			time.Sleep(100 * time.Millisecond)
+		}
+		x.press(" ")
+		time.Sleep(300 * time.Millisecond)
+		x.press(keyEnter)
+	}
+	x.see(long, "Who serves the clients?", "> ")
+	x.press("\x15192.168.10.11 192.168.10.12" + keyEnter)
+	x.see(long, "All is known", "What the others need")
+	x.open("f", "make this host the director")
+	time.Sleep(time.Second)
+	x.press("a")
+	x.see(long, "The first handshake since")
+	x.see(long, "closed")
+	keep()
+	x.quit()
+}
+
 // open presses a key until the screen shows what it opens: right after the start a key may get lost among the terminal's answers
 // to the program's first questions.
 func (x *terminal) open(key, text string) {

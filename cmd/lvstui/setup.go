@@ -30,14 +30,17 @@ type setupOptions struct {
 type setUp = func(fixes.Spec, *lvs.Snapshot) (fixes.Plan, []fixes.Problem)
 
 func newSetup() *cobra.Command {
+	opt := setupOptions{format: formatText}
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Make this host a director or a real server of a cluster with direct routing",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return withHint(errors.New("setup needs to know as what"), "lvstui setup director --help, or lvstui setup real-server --help")
-		},
+		Long: "setup asks what this host does not show, on the Setup screen of the terminal UI; with ACCESSIBLE set line by line.\n" +
+			"setup director and setup real-server take everything as flags and ask nothing but whether to do it.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return setupWizard(cmd.Context(), opt) },
 	}
+	cmd.Flags().Var(&opt.vip, "vip", "the virtual address")
+	opt.terms.bind(cmd.Flags())
 	cmd.AddCommand(
 		newSetupRole("director", "Make this host the director: the ip_vs table, then the VIP",
 			"  lvstui setup director --vip 172.16.0.8/24 --service tcp/80 --real-server 192.168.10.11 --real-server 192.168.10.12=2", fixes.SetUpDirector),
@@ -145,6 +148,8 @@ func refuseSetup(opt setupOptions, problems []fixes.Problem) error {
 type vipFlag netip.Prefix
 
 func (v *vipFlag) Type() string { return "ADDR[/LEN]" }
+
+func (v *vipFlag) prefix() netip.Prefix { return netip.Prefix(*v) }
 
 func (v *vipFlag) String() string {
 	if !netip.Prefix(*v).IsValid() {

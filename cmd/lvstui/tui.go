@@ -27,6 +27,7 @@ type tuiOptions struct {
 	vips     addrs
 	roles    roles
 	within   withinFlag
+	screen   string // the one to begin with, "" for the first
 }
 
 func (o *tuiOptions) bind(cmd *cobra.Command) {
@@ -103,7 +104,7 @@ func sayWaiting(hosts []ui.Host) {
 
 func (o tuiOptions) options(hosts []ui.Host, start int) ui.Options {
 	known := probes.Options{VIPs: o.vips, Roles: o.roles}
-	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ConfirmWithin: o.within.limit, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
+	return ui.Options{Hosts: hosts, Start: start, ReadOnly: o.readOnly, ConfirmWithin: o.within.limit, Screen: o.screen, ASCII: o.ascii, Light: o.light || ui.LightBackground(os.Getenv), NoColor: ui.NoColor(os.Getenv),
 		Sync: ui.SynchronizedOutput(os.Getenv), Explain: explainText,
 		WhatIf: func(f ui.Facts, after *lvs.Snapshot) probes.Report {
 			return probes.Diagnose(rules.All(), []probes.Observation{{Snapshot: after, Flows: f.Flows}}, known)

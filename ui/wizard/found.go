@@ -111,7 +111,7 @@ func (s *Sheet) vips() []Offer {
 	}
 	snap := s.facts.Snapshot
 	for _, ip := range s.facts.VIPs {
-		add(ip, "named with --vip")
+		add(ip, "named when lvstui was started")
 	}
 	if snap.IPVS != nil {
 		for _, v := range snap.IPVS.Services {
