@@ -142,7 +142,7 @@ func TestWizardOnATerminal(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		x.press(keyEnter)
 	}
-	x.see(long, "Who serves the clients?", "> ")
+	x.see(long, "Who serves the clients?", " >")
 	x.press("\x15192.168.10.11 192.168.10.12" + keyEnter)
 	x.see(long, "All is known", "What the others need")
 	x.open("f", "make this host the director")

@@ -23,6 +23,7 @@ type Setup struct {
 	// plan and problems are what the answers give on the facts of now.
 	plan     fixes.Plan
 	problems []fixes.Problem
+	stale    bool // they are of older facts: they are worked out when the screen is looked at
 
 	field *wizard.Field // the question that is asked just now, nil when none is
 	// walk says that one question follows the other; asked are those that were answered on the way, for esc.
@@ -70,12 +71,19 @@ func (s *Setup) SetFacts(f Facts) {
 		}
 	}
 	s.sheet.SetFacts(known)
-	s.refresh()
+	s.stale = true
+}
+
+// fresh works the plan out for the facts of now, if that was not done yet.
+func (s *Setup) fresh() {
+	if s.stale {
+		s.refresh()
+	}
 }
 
 // refresh works the plan out anew.
 func (s *Setup) refresh() {
-	s.plan, s.problems = fixes.Plan{}, nil
+	s.plan, s.problems, s.stale = fixes.Plan{}, nil, false
 	if len(s.sheet.Open()) == 0 {
 		s.plan, s.problems = s.sheet.Plan()
 	}
@@ -172,6 +180,7 @@ func (s *Setup) back() {
 
 // Actions of the sheet.
 func (s *Setup) Actions() []keys.Action {
+	s.fresh()
 	nothing := ""
 	if s.facts.Snapshot == nil {
 		nothing = "there is only a capture here, and nothing is known of a host"
@@ -261,6 +270,7 @@ func (s *Setup) asFinding() probes.Finding {
 
 // View draws the question, or the sheet.
 func (s *Setup) View(width, height int) []kit.Line {
+	s.fresh()
 	if s.facts.Snapshot == nil {
 		return kit.Indent(1, kit.Paragraph(theme.Plain, "There is only a capture here: nothing is known of the host, so it can not be set up.", width-2))
 	}

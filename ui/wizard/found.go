@@ -104,7 +104,7 @@ func (s *Sheet) Roles() []Offer {
 func (s *Sheet) vips() []Offer {
 	var out []Offer
 	add := func(ip netip.Addr, from string) {
-		if !ip.IsValid() || slices.ContainsFunc(out, func(o Offer) bool { p, _ := fixes.ParseVIP(o.Text); return p.Addr() == ip }) {
+		if !ip.IsValid() || len(out) >= maxOffers || slices.ContainsFunc(out, func(o Offer) bool { p, _ := fixes.ParseVIP(o.Text); return p.Addr() == ip }) {
 			return
 		}
 		out = append(out, Offer{s.vipText(ip), from})
@@ -126,7 +126,7 @@ func (s *Sheet) vips() []Offer {
 	for _, ap := range s.facts.Virtuals {
 		add(ap.Addr(), "clients were seen to go there")
 	}
-	return out[:min(len(out), maxOffers)]
+	return out
 }
 
 // vipText is the VIP as it is to be on this host: a director has it with the prefix that it has already.
@@ -199,6 +199,9 @@ func (s *Sheet) realServers() []Offer {
 		}
 	}
 	for _, n := range snap.Neighbours {
+		if len(out) >= maxOffers {
+			break
+		}
 		l, _ := snap.Link(n.Device)
 		if n.MAC == "" || n.Dead() || n.Proxy || !l.OnWire() || !n.Address.IsGlobalUnicast() || n.Address == vip.Addr() ||
 			vip.IsValid() && n.Address.Is6() != vip.Addr().Is6() || s.isGateway(n.Address) {
