@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 const (
 	maxLine   = 64 << 10
 	maxRecord = 8 << 10
+
+	wrapSample = 16 << 10 // of the text to see how its lines are broken
 )
 
 // textSource reads what tcpdump prints with -n or -nn, best with -e, with or without -v, -S, -tttt. A record
@@ -31,10 +34,19 @@ type textSource struct {
 	ids     map[string]int32
 	clock   clock
 	seqs    sequences
+
+	width    int  // at which a terminal broke the lines, 0: none did
+	length   int  // of the line read last, as it came
+	before   int  // of the one before it
+	indented bool // the line read last is
+	spaced   bool // the one before it ends with a space
+	quoted   bool // with > or | in front of every line
+	trailing bool // the line read last does
 }
 
 func newText(r *bufio.Reader) *textSource {
-	return &textSource{r: r, names: map[int32]string{}, ids: map[string]int32{}, seqs: newSequences()}
+	begin, _ := r.Peek(min(r.Size(), wrapSample)) // shorter at the end of the file
+	return &textSource{r: r, names: map[int32]string{}, ids: map[string]int32{}, seqs: newSequences(), width: wrapWidth(begin), quoted: isQuoted(begin)}
 }
 
 func (s *textSource) Frame() ([]byte, capture.LinkType) { return nil, capture.LinkEthernet }
@@ -84,7 +96,7 @@ func (s *textSource) record() (string, error) {
 			break
 		}
 		if line != "" && !isHexDump(line) && len(rec)+len(line) < maxRecord {
-			rec += " " + line
+			rec += s.joint() + line
 		}
 	}
 	return rec, nil
@@ -110,12 +122,72 @@ func (s *textSource) line() string {
 		break
 	}
 	s.lines++
-	return strings.TrimLeft(strings.TrimRight(string(b), " \t\r\n"), " \t>|")
+	raw := strings.TrimRight(string(b), "\r\n")
+	s.before, s.length = s.length, len(raw)
+	s.spaced, s.trailing = s.trailing, strings.HasSuffix(raw, " ")
+	s.indented = raw != "" && (raw[0] == ' ' || raw[0] == '\t')
+	return s.body(raw)
+}
+
+// body is a line without indentation and, in a quoted text, without what quoting adds. Elsewhere an arrow belongs to the packet.
+func (s *textSource) body(raw string) string {
+	if s.quoted {
+		return strings.Trim(raw, " \t>|")
+	}
+	return strings.Trim(raw, " \t")
+}
+
+// isQuoted is true if packets are behind a quotation mark.
+func isQuoted(text []byte) bool {
+	for line := range strings.Lines(string(text)) {
+		if body := strings.TrimLeft(line, " \t>|"); startsWithTime(body) {
+			return strings.ContainsAny(line[:len(line)-len(body)], ">|")
+		}
+	}
+	return false
+}
+
+// joint is what belongs between a record and a line that continues it.
+func (s *textSource) joint() string {
+	if s.width > 0 && s.before == s.width && !s.indented && !s.spaced {
+		return ""
+	}
+	return " "
+}
+
+// wrapWidth finds out from the beginning of a text at which width a terminal broke its lines, within numbers and MACs as well: nearly all
+// lines that are continued are then equally long, and none is longer. It is 0 where lines are whole, or were broken between words as
+// tcpdump -v and mail programs do.
+func wrapWidth(text []byte) int {
+	lines := strings.Split(strings.ReplaceAll(string(text), "\r", ""), "\n")
+	width, broken, full := 0, 0, 0
+	for _, line := range lines {
+		width = max(width, len(line))
+	}
+	for i := 0; i+1 < len(lines)-1; i++ { // the last one may be cut
+		next := lines[i+1]
+		body := strings.TrimLeft(next, " \t>|")
+		if body == "" || startsWithTime(body) || isHexDump(body) || next[0] == ' ' || next[0] == '\t' {
+			continue
+		}
+		broken++
+		if len(lines[i]) == width {
+			full++
+		}
+	}
+	if full >= 2 && full*10 >= broken*8 {
+		return width
+	}
+	return 0
 }
 
 func isHexDump(line string) bool {
 	head, _, ok := strings.Cut(line, ":")
-	return ok && len(head) >= 5 && strings.HasPrefix(head, "0x")
+	if !ok || len(head) < 5 || !strings.HasPrefix(head, "0x") {
+		return false
+	}
+	_, err := strconv.ParseUint(head[2:], 16, 32) // an offset, and not the rest of a broken line such as "0x64ab), seq 1:6"
+	return err == nil
 }
 
 // interfaceID numbers the interfaces that tcpdump -i any names.
