@@ -24,6 +24,8 @@ import (
 type thisHost struct {
 	vips addrs
 	root string // where the files for the next boot are, "" for /
+	// byHand is what lvstui cannot write for the next boot of a change that is to survive it.
+	byHand []string
 }
 
 func (h thisHost) look(ctx context.Context) (*lvs.Snapshot, error) {
@@ -40,13 +42,15 @@ func (h thisHost) applier() *apply.Applier { return &apply.Applier{Root: h.root,
 // returns nil when nothing was changed, and the change with the error when it was taken back again.
 func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Plan, preview fixes.Preview, seen *lvs.Snapshot, cured func() error) (*fixes.Change, error) {
 	edits, words := nextboot.Edits(plan, seen)
-	if len(plan.NextBoot) == 0 {
-		preview.NextBoot = words
-	}
+	preview.NextBoot = words
 	printPreview(os.Stderr, preview)
-	printEdits(os.Stderr, edits)
+	always := len(plan.Files) > 0 // it is what the plan is about
+	printEdits(os.Stderr, edits, always)
 	if terms.dryRun {
 		return nil, nil
+	}
+	if always && terms.noPersist {
+		return nil, withHint(errors.New("this is about the files for the next boot, and --no-persist writes none"), "the same without it")
 	}
 	if !terms.yes {
 		if ok, err := ask(ctx, "apply? [y/N] "); err != nil || !ok {
@@ -56,12 +60,17 @@ func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Pla
 			return nil, err
 		}
 	}
-	persist, err := terms.wantsFiles(ctx, edits)
-	if err != nil {
-		return nil, err
+	if !always {
+		persist, err := terms.wantsFiles(ctx, edits)
+		if err != nil {
+			return nil, err
+		}
+		if !persist {
+			edits = nil
+		}
 	}
-	if !persist {
-		edits = nil
+	if len(edits) > 0 {
+		h.byHand = words
 	}
 	change, err := h.applier().Apply(ctx, plan, seen, fixes.Terms{ConfirmWithin: terms.within.limit, Files: edits}, func(step int, done bool, err error) {
 		if done && err == nil {
@@ -81,7 +90,7 @@ func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Pla
 		notCured = cured()
 	}
 	if change.State != fixes.Waiting {
-		kept(change)
+		h.kept(change)
 		return &change, withHint(notCured, "lvstui undo")
 	}
 	return h.settle(ctx, terms, change, deadline, notCured)
@@ -110,7 +119,7 @@ func (h thisHost) settle(ctx context.Context, terms termsFlags, change fixes.Cha
 	if keep {
 		c, err := h.applier().Confirm(ctx, change.ID)
 		if c.State == fixes.Applied && err == nil {
-			kept(c)
+			h.kept(c)
 		}
 		return &c, err
 	}
@@ -149,13 +158,16 @@ func (t *termsFlags) wantsFiles(ctx context.Context, edits []fixes.FileEdit) (bo
 	return ask(ctx, "write these files for the next boot too, once you keep the change? [y/N] ")
 }
 
-func kept(c fixes.Change) {
+func (h thisHost) kept(c fixes.Change) {
 	note("kept. To take it back: lvstui undo")
 	for _, path := range c.Files {
 		note("  written for the next boot: %s", kit.Clean(path))
 	}
 	if len(c.Files) == 0 {
 		note("  for now only: it is gone after the next boot")
+	}
+	for _, words := range h.byHand {
+		note("  next boot, by hand: %s", kit.Clean(words))
 	}
 }
 
@@ -202,7 +214,11 @@ func printElsewhere(w io.Writer, e string) {
 	fmt.Fprintf(w, "  %s: %s\n", label, kit.Clean(e))
 }
 
-func printEdits(w io.Writer, edits []fixes.FileEdit) {
+func printEdits(w io.Writer, edits []fixes.FileEdit, always bool) {
+	when := "next boot, with --persist"
+	if always {
+		when = "next boot"
+	}
 	for _, e := range edits {
 		does := "edit"
 		switch {
@@ -211,7 +227,7 @@ func printEdits(w io.Writer, edits []fixes.FileEdit) {
 		case e.After == nil:
 			does = "remove"
 		}
-		fmt.Fprintf(w, "  next boot, with --persist: %s %s: %s\n", does, kit.Clean(e.Path), kit.Clean(e.Why))
+		fmt.Fprintf(w, "  %s: %s %s: %s\n", when, does, kit.Clean(e.Path), kit.Clean(e.Why))
 	}
 }
 

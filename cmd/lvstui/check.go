@@ -25,7 +25,8 @@ type checkOptions struct {
 	listen     time.Duration
 	interfaces []string
 	probe      []string
-	gateway    addrs // one
+	gateway    addrs  // one
+	root       string // what configuration files are below, "" for /
 }
 
 func newCheck() *cobra.Command {
@@ -112,7 +113,7 @@ func observe(ctx context.Context, opt checkOptions) ([]probes.Observation, error
 		return out, nil
 	}
 	if opt.listen == 0 {
-		s, err := look(ctx, opt.vips, nil)
+		s, err := thisHost{vips: opt.vips, root: opt.root}.look(ctx)
 		return []probes.Observation{{Snapshot: s}}, err
 	}
 	return listenAndLook(ctx, opt)

@@ -60,6 +60,7 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 			return withHint(fmt.Errorf("there is no finding %q%s", id, didYouMean(id)), "lvstui explain, which lists them")
 		}
 	}
+	opt.check.root = opt.terms.root
 	observed, err := observe(ctx, opt.check)
 	if err != nil {
 		return err
@@ -82,6 +83,14 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 	}
 	changes := []fixes.Change{}
 	for i, c := range cures {
+		if i > 0 && len(c.plan.Files) > 0 { // the files may not be any more what they were before the cures before
+			if c, err = renewed(ctx, opt, c); err != nil {
+				return errors.Join(printChanges(opt.format, changes), err)
+			}
+			if c.plan.Empty() {
+				continue // cured along with another
+			}
+		}
 		change, err := fixOne(ctx, opt, c)
 		if change != nil {
 			changes = append(changes, *change)
@@ -133,7 +142,9 @@ func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
 			elsewhere = append(elsewhere, cureByHand(f))
 			continue
 		}
-		same := func(c cure) bool { return slices.Equal(c.plan.Commands(), f.Fix.Plan.Commands()) }
+		same := func(c cure) bool {
+			return slices.Equal(c.plan.Commands(), f.Fix.Plan.Commands()) && slices.EqualFunc(c.plan.Files, f.Fix.Plan.Files, sameEdit)
+		}
 		i := slices.IndexFunc(cures, same)
 		if i < 0 {
 			i, cures = len(cures), append(cures, cure{plan: f.Fix.Plan})
@@ -152,6 +163,30 @@ func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
 		note("%s", text)
 	}
 	return cures, nil
+}
+
+func sameEdit(a, b fixes.FileEdit) bool {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return "=" + *s
+	}
+	return a.Path == b.Path && text(a.After) == text(b.After)
+}
+
+// renewed is the cure of the same findings as they are now, without a plan when there are none left.
+func renewed(ctx context.Context, opt fixOptions, c cure) (cure, error) {
+	s, err := thisHost{vips: opt.check.vips, root: opt.terms.root}.look(ctx)
+	if err != nil {
+		return cure{}, err
+	}
+	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, opt.check).Findings {
+		if slices.Contains(c.keys, f.Key()) && f.Fix != nil && f.Fix.Automatic {
+			return cure{f.Fix.Plan, c.keys}, nil
+		}
+	}
+	return cure{}, nil
 }
 
 func cureByHand(f probes.Finding) string {
@@ -179,12 +214,12 @@ func fixOne(ctx context.Context, opt fixOptions, c cure) (*fixes.Change, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.plan.ID, err)
 	}
-	return h.carryOut(ctx, opt.terms, c.plan, preview, seen, func() error { return stillThere(ctx, opt, c.keys) })
+	return h.carryOut(ctx, opt.terms, c.plan, preview, seen, func() error { return h.stillThere(ctx, opt, c.keys) })
 }
 
 // stillThere looks again: a cure that leaves the finding is said, not hidden.
-func stillThere(ctx context.Context, opt fixOptions, keys []string) error {
-	s, err := look(ctx, opt.check.vips, nil)
+func (h thisHost) stillThere(ctx context.Context, opt fixOptions, keys []string) error {
+	s, err := h.look(ctx)
 	if err != nil {
 		return err
 	}

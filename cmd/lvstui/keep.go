@@ -66,7 +66,7 @@ func (h thisHost) settledMeanwhile(ctx context.Context, change *fixes.Change) bo
 		*change = c
 		fmt.Fprintln(os.Stderr)
 		if c.State == fixes.Applied {
-			kept(c)
+			h.kept(c)
 		} else {
 			takenBack(c)
 		}

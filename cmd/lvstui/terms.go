@@ -31,16 +31,13 @@ func (t *termsFlags) bind(f *pflag.FlagSet) {
 	f.Var(&t.within, "confirm-within", "how long a change waits to be kept before it is taken back; 0 keeps it at once")
 	f.BoolVar(&t.persist, "persist", false, "write the files for the next boot too, once the change is kept")
 	f.BoolVar(&t.noPersist, "no-persist", false, "change the running host only, and do not ask about the next boot")
-	f.StringVar(&t.root, "root", "", "the folder that has the files for the next boot, for an image; without it this host's /")
+	f.StringVar(&t.root, "root", "", "the folder whose files are read and written for the next boot, of an image, say; without it /")
 }
 
 // check refuses flags that contradict each other.
 func (t *termsFlags) check() error {
 	if t.persist && t.noPersist {
 		return withHint(errors.New("--persist and --no-persist: one of them"), "the same with one of them")
-	}
-	if t.root != "" && !t.persist {
-		return withHint(errors.New("--root says where files for the next boot are, and none is written without --persist"), "the same with --persist")
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func newConfirm() *cobra.Command {
 			c, err := thisHost{}.applier().Confirm(cmd.Context(), strings.Join(args, ""))
 			if err == nil {
 				note("%s", kit.Clean(c.Title))
-				kept(c)
+				thisHost{}.kept(c)
 			}
 			if form == formatJSON && c.ID != "" {
 				return errors.Join(writeJSON(os.Stdout, map[string]any{"schema": 1, "change": c}), err)

@@ -41,11 +41,18 @@ type Applier struct {
 //
 // With terms.ConfirmWithin a watchdog, a process of its own, is there before the first write, and the change that is returned is
 // Waiting: it is taken back unless Confirm comes in time, whatever becomes of this process. Without, it is kept at once, and an error
-// with a Change that is Applied says that it is kept for now only, as with Confirm.
+// with a Change that is Applied says that it is kept for now only, as with Confirm. The files of the plan itself are written where terms
+// has none.
 func (a *Applier) Apply(ctx context.Context, plan fixes.Plan, seen *lvs.Snapshot, terms fixes.Terms,
 	progress func(step int, done bool, err error)) (fixes.Change, error) {
 	if plan.Empty() {
 		return fixes.Change{}, fmt.Errorf("nothing to do for %s on this host", plan.ID)
+	}
+	if len(terms.Files) == 0 {
+		terms.Files = plan.Files
+	}
+	if len(plan.Steps) == 0 {
+		terms.ConfirmWithin = 0 // what runs does not change: there is nothing to lock oneself out with
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -126,7 +133,7 @@ func (a *Applier) prepare(ctx context.Context, j *journal, plan fixes.Plan, seen
 	if err := permitted(plan, fresh); err != nil {
 		return nil, nil, err
 	}
-	if err := a.writable(terms.Files); err != nil {
+	if err := a.writable(terms.Files, len(plan.Steps) > 0); err != nil {
 		return nil, nil, err
 	}
 	r, err := newRecord(plan, undo, course, fresh, terms)

@@ -64,7 +64,8 @@ func chooseWaiting(all []*record, id string) (*record, error) {
 // keep settles a change that is not to be taken back any more, and writes its files. From the first write on it is kept: killed after
 // that, the next Confirm or the watchdog completes it.
 func (a *Applier) keep(j *journal, r *record) error {
-	var short error
+	var cause error
+	state := fixes.Applied
 	if len(r.Files) > 0 {
 		r.Phase, r.Change.State = phaseKeeping, fixes.Interrupted
 		if err := j.write(r); err != nil {
@@ -72,16 +73,19 @@ func (a *Applier) keep(j *journal, r *record) error {
 		}
 		a.reached("kept")
 		if err := a.writeFiles(j, r); err != nil {
-			short = fmt.Errorf("change %s is kept, but for now only, until the next boot: %w", r.Change.ID, err)
-			r.Change.Error, r.Change.Files = short.Error(), nil
+			cause = fmt.Errorf("change %s is kept, but for now only, until the next boot: %w", r.Change.ID, err)
+			if len(r.Steps) == 0 {
+				cause, state = fmt.Errorf("not written for the next boot: %w", err), fixes.Failed
+			}
+			r.Change.Error, r.Change.Files = cause.Error(), nil
 		}
 	}
-	r.Phase, r.Change.State = phaseSettled, fixes.Applied
+	r.Phase, r.Change.State = phaseSettled, state
 	if err := j.write(r); err != nil {
-		return errors.Join(short, err)
+		return errors.Join(cause, err)
 	}
 	a.reached("settled")
-	return short
+	return cause
 }
 
 // expire takes back a change that was not confirmed, or not even done.

@@ -164,7 +164,7 @@ func (a *Applier) takeBackFiles(j *journal, r *record) (left string, err error) 
 }
 
 // writable finds out before anything is changed whether the files are as they were shown and could be written.
-func (a *Applier) writable(edits []fixes.FileEdit) error {
+func (a *Applier) writable(edits []fixes.FileEdit, steps bool) error {
 	if len(edits) == 0 {
 		return nil
 	}
@@ -185,7 +185,11 @@ func (a *Applier) writable(edits []fixes.FileEdit) error {
 			return fmt.Errorf("not applied: %s has changed since the plan was shown; look again", e.Path)
 		}
 		if err := t.access(e.Path); err != nil {
-			return fmt.Errorf("not applied: %s could not be written for the next boot: %w; the same with --no-persist changes the running host only", e.Path, err)
+			err = fmt.Errorf("not applied: %s could not be written for the next boot: %w", e.Path, err)
+			if steps {
+				err = fmt.Errorf("%w; the same with --no-persist changes the running host only", err)
+			}
+			return err
 		}
 	}
 	return nil

@@ -229,6 +229,38 @@ func link(t *testing.T, name, to string) {
 	}
 }
 
+// A plan that is about the next boot alone: there is nothing to wait for, and nothing is half done.
+func TestAPlanOfFilesAlone(t *testing.T) {
+	a, before, _ := host(t)
+	var edits []fixes.FileEdit
+	a.Root, edits = image(t)
+	was := tree(t, a.Root)
+	plan := fixes.Plan{ID: "sysctl-not-persistent", Title: "write it down", Files: edits}
+	c, err := a.Apply(context.Background(), plan, before, fixes.Terms{ConfirmWithin: time.Minute}, nil)
+	if err != nil || c.State != fixes.Applied || len(c.Files) != 3 || len(watchdogs(t)) != 0 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if now := tree(t, a.Root); cmp.Equal(was, now) {
+		t.Error("nothing written")
+	}
+	undoAll(t, a, before)
+	sameTree(t, was, a.Root, "undone")
+	a.At(func(place string) {
+		if place == "planned" {
+			if err := os.WriteFile(a.Root+edits[2].Path, []byte("theirs\n"), 0o600); err != nil {
+				t.Error(err)
+			}
+			was = tree(t, a.Root)
+		}
+	})
+	c, err = a.Apply(context.Background(), plan, before, fixes.Terms{}, nil)
+	fails(t, err, "not written for the next boot", "10-gone.conf is not as it was")
+	if c.State != fixes.Failed {
+		t.Errorf("%+v", c)
+	}
+	sameTree(t, was, a.Root, "refused")
+}
+
 func TestUndoLeavesAloneAFileThatSomebodyElseChanged(t *testing.T) {
 	a, before, plan := host(t)
 	var edits []fixes.FileEdit

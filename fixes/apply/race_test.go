@@ -24,11 +24,11 @@ func TestConfirmAndWatchdogAtOnce(t *testing.T) {
 	}
 	var kept map[string]string
 	keptOnes, backOnes := 0, 0
-	for i := range 12 {
+	for i := range 7 {
 		a.Dir = t.TempDir()
 		begin := time.Now()
 		waiting(t, a, plan, before, fixes.Terms{ConfirmWithin: 300 * time.Millisecond, Files: edits})
-		time.Sleep(time.Until(begin.Add(250*time.Millisecond + time.Duration(i)*40*time.Millisecond)))
+		time.Sleep(time.Until(begin.Add(250*time.Millisecond + time.Duration(i)*50*time.Millisecond)))
 		c, err := a.Confirm(context.Background(), "")
 		if err == nil && c.State == fixes.Applied {
 			keptOnes++

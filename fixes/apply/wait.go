@@ -32,7 +32,7 @@ func (r *record) overdue() bool { return r.Wait != nil && sinceBoot() >= r.Wait.
 func (j *journal) change(r *record) fixes.Change {
 	c := r.Change
 	if r.Wait != nil && r.Phase != phaseSettled {
-		c.Deadline = time.Now().Add(r.Wait.Deadline - sinceBoot()).UTC().Round(time.Second)
+		c.Deadline = time.Now().Add(r.Wait.Deadline - sinceBoot()).UTC().Round(time.Millisecond)
 	}
 	switch {
 	case r.Phase == phaseKeeping:
