@@ -84,6 +84,8 @@ func BenchmarkNewFlows(b *testing.B) {
 		p.Time++
 		tr.Add(&p)
 	}
+	b.ReportMetric(float64(tr.Len()), "flows-kept")
+	b.ReportMetric(float64(tr.Stats().Evicted), "evicted")
 }
 
 // BenchmarkMillionFlows tells the memory that a million flows leave behind.

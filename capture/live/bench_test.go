@@ -74,10 +74,13 @@ func benchOurs(b *testing.B, rate int) {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			before := cpuTime(unix.RUSAGE_THREAD)
+			var packets []*capture.Packet
 			err := c.Run(ctx, func(batch []Frame) {
+				packets = packets[:0]
 				for i := range batch {
-					tracker.Add(&batch[i].Packet)
+					packets = append(packets, &batch[i].Packet)
 				}
+				tracker.AddBatch(packets)
 			})
 			if err != nil {
 				b.Error(err)

@@ -254,13 +254,40 @@ func flowLine(f capture.Flow, colour bool) string {
 		line += "  met in mid-stream"
 	}
 	line += "\n"
-	if f.StalledAt != "" {
+	switch {
+	case f.StalledAt != "" && f.Outcome == capture.Refused:
+		line += fmt.Sprintf("      seen from the %s: reached %s, then %s: no %s\n", seenFrom(f), f.Reached, refusal(f), f.StalledAt)
+	case f.StalledAt != "":
 		line += fmt.Sprintf("      seen from the %s: reached %s, then nothing: no %s\n", seenFrom(f), f.Reached, f.StalledAt)
 	}
 	for _, id := range f.Suspects[:min(len(f.Suspects), maxSuspects)] {
 		line += fmt.Sprintf("      suspect: %s (lvstui explain %s)\n", id, id)
 	}
 	return line
+}
+
+// refusal says what answered in the place of a SYN-ACK.
+func refusal(f capture.Flow) string {
+	r, what := f.RST, "a RST"
+	if r == nil && f.ICMP != nil {
+		r, what = f.ICMP, fmt.Sprintf("an ICMP error (type %d, code %d)", f.ICMP.Type, f.ICMP.Code)
+	}
+	if r == nil {
+		return "a refusal"
+	}
+	what += " from " + r.From.String()
+	if r.Direction == capture.Out {
+		return what + ", sent here"
+	}
+	if r.SrcMAC != (capture.MAC{}) {
+		what += " by way of " + r.SrcMAC.String()
+	}
+	return what
+}
+
+// legend says what the letters of a stage bar mean.
+func legend() string {
+	return "stages from syn-sent to established: S seen, i implied by a later one, ✗ missing, · not yet due, ? cannot be seen from here"
 }
 
 // seenFrom names the vantages of a flow.

@@ -225,6 +225,9 @@ func flowsLive(ctx context.Context, opt flowsOptions, out *flowPrinter) error {
 		defer cancel()
 	}
 	note("listening on %s for %s; Ctrl-C ends", ear.where(), ear.what())
+	if opt.format == formatText {
+		note("%s", legend())
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- ear.run(ctx) }()
 	tick := time.NewTicker(200 * time.Millisecond)
