@@ -108,6 +108,25 @@ func TestAWaitingChangeIsSaidEverywhere(t *testing.T) {
 	d.shows("c keep: no change waits to be kept")
 }
 
+// b writes the files for the next boot, and without it none is.
+func TestNextBootIsAskedFor(t *testing.T) {
+	for _, keys := range [][]string{{}, {"b"}, {"b", "b"}} {
+		host := &plainHost{name: "rs1", facts: sample.BrokenRealServer()}
+		d := newDriver(t, 100, 40, Options{Hosts: hostsOf(host), ConfirmWithin: minute}).start()
+		d.press("f")
+		d.pass()
+		d.shows("not written: the next boot gives what was there before; b writes it")
+		d.press(keys...)
+		if len(keys) == 1 {
+			d.shows("written once the change is kept, in", "make /etc/sysctl.d/60-lvstui.conf: the next boot sets net.ipv4.conf.all.arp_ignore = 1")
+		}
+		d.press("a")
+		if got := len(host.terms.Files); (got > 0) != (len(keys) == 1) {
+			t.Errorf("keys %v: %d files", keys, got)
+		}
+	}
+}
+
 // Keeping is refused: the countdown goes on, and the reason is on the screen.
 func TestKeepingFails(t *testing.T) {
 	d, _ := waitingFix(t, 100, 40)

@@ -17,6 +17,7 @@ import (
 // Host shows the facts of the host that matter to LVS-DR, with the values the kernel really uses.
 type Host struct {
 	facts Facts
+	boot  bootFacts
 	scroll
 }
 
@@ -64,6 +65,7 @@ func (s *Host) lines(width int) []kit.Line {
 	h.gaps()
 	h.addresses()
 	h.effective()
+	h.nextBoot(s.boot.facts(s.facts.Snapshot))
 	h.routes()
 	h.sockets()
 	h.owners()

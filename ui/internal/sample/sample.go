@@ -188,6 +188,8 @@ func BrokenRealServer() screens.Facts {
 	s.Answers = []lvs.RouteAnswer{{RouteQuery: lvs.RouteQuery{Dst: netip.MustParseAddr("188.88.88.10"), Src: vip.Addr()}, Outcome: lvs.OutUnicast,
 		Device: "eth0", Gateway: netip.MustParseAddr("192.168.10.1")}}
 	s.Sysctls = conf(nil, "lo", "eth0")
+	s.Files = []lvs.ConfigFile{{Path: "/etc/network/interfaces", Mode: 0o644, Text: "auto lo\niface lo inet loopback\n\tup ip addr add 172.16.0.8/32 dev lo\n"},
+		{Path: "/etc/sysctl.d/60-lvs.conf", Mode: 0o644, Text: "net.ipv4.conf.all.arp_announce = 2\n"}}
 	s.Sockets = []lvs.Socket{{Protocol: lvs.TCP, Address: netip.IPv4Unspecified(), Port: 80, Backlog: 4096, Process: "nginx"}}
 	s.Operator = &lvs.Session{Client: netip.MustParseAddrPort("192.168.10.2:51022"), Server: netip.MustParseAddrPort("192.168.10.11:22"), Interface: "eth0"}
 	arp := probes.Finding{ID: "rs-answers-arp", Severity: probes.Outage, Certainty: probes.Certain, Stage: lvs.VIPResolved, Host: "rs1",
