@@ -118,7 +118,7 @@ func TestNextBootIsAskedFor(t *testing.T) {
 		d.shows("not written: the next boot gives what was there before; b writes it")
 		d.press(keys...)
 		if len(keys) == 1 {
-			d.shows("written once the change is kept, in", "make /etc/sysctl.d/60-lvstui.conf: the next boot sets net.ipv4.conf.all.arp_ignore = 1")
+			d.shows("written once the change is kept:", "make /etc/sysctl.d/60-lvstui.conf: the next boot sets net.ipv4.conf.all.arp_ignore")
 		}
 		d.press("a")
 		if got := len(host.terms.Files); (got > 0) != (len(keys) == 1) {

@@ -39,7 +39,7 @@ var goldenCases = []struct {
 	{"waiting", func() *plainHost {
 		return &plainHost{name: "rs1", facts: sample.CuredRealServer(), changes: []fixes.Change{{ID: "1", Host: "rs1", Title: "keep this host silent about the VIP",
 			AppliedAt: sample.At, State: fixes.Waiting, Deadline: sample.At.Add(42 * minute / 60), Commands: []string{"sysctl -w net.ipv4.conf.all.arp_ignore=1"},
-			UndoCommands: []string{"sysctl -w net.ipv4.conf.all.arp_ignore=0"}}}}
+			UndoCommands: []string{"sysctl -w net.ipv4.conf.all.arp_ignore=0"}, Files: []string{"/etc/sysctl.d/60-lvstui.conf"}}}}
 	}, [][]string{{"1"}, {"c"}, {"6"}, {"6", "enter"}, {"6", "z"}}},
 	{"bare-director", func() *plainHost { return &plainHost{name: "lb1", facts: sample.BareDirector()} },
 		[][]string{{"5"}, {"enter"}, {"enter"}, {"=172.16.0.8/24", "enter"}, {"=80", "enter"}, {"enter"}, {"space", "down", "space", "enter"}, {"enter"}}},

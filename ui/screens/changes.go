@@ -136,6 +136,19 @@ func changeLines(c fixes.Change, width int) []kit.Line {
 	if c.Error != "" {
 		out = append(out, kit.Paragraph(theme.Bad, c.Error, width)...)
 	}
+	if c.Note != "" {
+		out = append(out, kit.Paragraph(theme.Plain, c.Note, width)...)
+	}
+	if len(c.Files) > 0 {
+		head := "Files written for the next boot"
+		if c.State == fixes.Waiting {
+			head = "Files to be written once it is kept"
+		}
+		out = append(out, kit.Line{}, kit.Text(theme.Title, head))
+		for _, f := range c.Files {
+			out = append(out, kit.Item(kit.S(theme.Dim, "· "), theme.Plain, f, width)...)
+		}
+	}
 	out = append(out, kit.Line{}, kit.Text(theme.Title, "Done"))
 	out = append(out, commandLines(c.Commands, width)...)
 	out = append(out, kit.Line{}, kit.Text(theme.Title, "Taken back by"))

@@ -2,6 +2,7 @@ package screens
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"lvstui/capture"
@@ -27,7 +28,14 @@ func (s *Fix) progress(width int) []kit.Line {
 	case fixWaiting:
 		out = s.countdown(width)
 	case fixKept:
-		out = append(out, kit.L(mark(theme.OK), kit.S(theme.OK, " done: applied, verified and kept")))
+		text := "done: applied, verified and kept"
+		switch {
+		case len(s.change.Files) > 0 && s.refusal == "":
+			text += "; for the next boot too, in " + strings.Join(s.change.Files, ", ")
+		case len(s.edits) > 0:
+			text += "; for now: the next boot does not have it"
+		}
+		out = append(out, kit.Item(kit.S(theme.OK, "✓ "), theme.OK, text, width)...)
 		out = append(out, kit.L(kit.S(theme.Accent, "z"), kit.T(" takes it back, "), kit.S(theme.Accent, "esc"), kit.T(" goes back to where you were")))
 	case fixUndone:
 		text := "taken back and verified: everything is as it was"

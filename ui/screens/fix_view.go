@@ -108,7 +108,7 @@ func (s *Fix) nextBootLines(width int) []kit.Line {
 	if len(s.edits) > 0 {
 		text, role := "not written: the next boot gives what was there before; b writes it once the change is kept", theme.Warn
 		if s.persist {
-			text, role = "written once the change is kept, in", theme.OK
+			text, role = "written once the change is kept:", theme.OK
 		}
 		out = append(out, kit.Item(kit.S(theme.Title, "next boot  "), role, text, width)...)
 		for _, e := range s.edits {
