@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"lvstui/capture"
+	"lvstui/fixes"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -73,6 +74,7 @@ func oldEntries(c *probes.Case) []probes.Finding {
 			probes.Evidence{Fact: "neighbour entry for " + n.Address.String(), Got: fmt.Sprintf("%s, %s", n.MAC, n.State), Want: l.MAC, Command: "ip neigh show " + n.Address.String()},
 			addressEvidence(d.Snapshot, n.Address, "on the director"))
 		advise(&f, c.Name(), fmt.Sprintf("or on %s: arping -U -I %s -s %s -c 5 %s", d.Name(), dev, n.Address, n.Address), fmt.Sprintf("ip neigh del %s dev %s", n.Address, n.Device))
+		cureIfPossible(&f, c.Snapshot, fixes.Plan{Title: fmt.Sprintf("ask anew who has %s", n.Address), Steps: []fixes.Step{fixes.DelNeighbour{Device: n.Device, Address: n.Address}}})
 		out = append(out, f)
 	}
 	return out
