@@ -1,13 +1,11 @@
 package lab
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -175,14 +173,7 @@ func ask(ctx context.Context, conn net.Conn, host string) (server string, err er
 	if _, err := io.WriteString(conn, requestTo(host)); err != nil {
 		return "", err
 	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return "", err
-	}
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		return "", err
-	}
-	return answer.Header.Get("X-Real-Server"), nil
+	return readAnswer(conn)
 }
 
 // requestTo is a request of 74 bytes.

@@ -1,11 +1,9 @@
 package lab
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -54,14 +52,14 @@ func (w *webServer) accept() {
 func (w *webServer) answer(conn net.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, 64<<10)))
+	method, err := readRequest(conn)
 	if err != nil {
 		return
 	}
 	// A web server that thinks for a moment: the kernel acknowledges the request before the answer goes out.
 	time.Sleep(2 * time.Millisecond)
 	answer := answerFrom(w.host.Name)
-	if request.Method == http.MethodHead {
+	if method == "HEAD" {
 		answer, _, _ = strings.Cut(answer, "\r\n\r\n")
 		answer += "\r\n\r\n"
 	}
