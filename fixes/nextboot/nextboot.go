@@ -16,9 +16,12 @@ import (
 // Edits returns the configuration files to write so that the next boot of s gives what p gives now, and words for what no
 // file of ours can hold because somebody else owns it. Where the files of s were not read it writes none.
 func Edits(p fixes.Plan, s *lvs.Snapshot) (edits []fixes.FileEdit, words []string) {
-	after, err := p.After(s)
-	if err != nil || s.Files == nil {
+	if s.Files == nil {
 		return slices.Clone(p.Files), fixes.NextBoot(p, s)
+	}
+	after, err := p.After(s)
+	if err != nil {
+		return nil, nil
 	}
 	e := &editor{d: newDisk(s), s: s, after: after}
 	for _, f := range p.Files { // what the plan itself is about, with the rest on top

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"lvstui/fixes"
+	"lvstui/fixes/nextboot"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -73,7 +74,11 @@ func routeEvidence(fact string, a lvs.RouteAnswer, want string) probes.Evidence 
 // and not done.
 func cure(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan, elsewhere ...string) {
 	plan.ID, plan.Host = f.ID, s.Host
-	plan.NextBoot = fixes.NextBoot(plan, s)
+	edits, words := nextboot.Edits(plan, s)
+	for _, e := range edits {
+		plan.NextBoot = append(plan.NextBoot, e.Path+": "+e.Why)
+	}
+	plan.NextBoot = append(plan.NextBoot, words...)
 	plan.Elsewhere = append(slices.Clone(plan.Elsewhere), elsewhere...)
 	if plan.Empty() {
 		return

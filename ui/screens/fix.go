@@ -71,6 +71,7 @@ func NewFix(f probes.Finding, facts Facts) *Fix {
 	if f.Fix != nil && facts.Snapshot != nil && !f.Fix.Plan.Empty() && s.isHere() {
 		if s.preview, s.err = f.Fix.Plan.Show(facts.Snapshot); s.err == nil {
 			s.edits, s.words = nextboot.Edits(f.Fix.Plan, facts.Snapshot)
+			s.persist = len(f.Fix.Plan.Steps) == 0 // the files are the change
 		}
 	}
 	s.refused = s.whyNot()
