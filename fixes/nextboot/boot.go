@@ -87,6 +87,30 @@ func (b Boot) AddressesOf(ip netip.Addr) []Address {
 	return out
 }
 
+// Mentioned are the addresses in any file, be it as an address, as an argument or in a comment.
+func (b Boot) Mentioned() map[netip.Addr]bool {
+	out := map[netip.Addr]bool{}
+	notAddress := func(r rune) bool {
+		return r != '.' && r != ':' && (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
+	}
+	for _, name := range b.disk.names("") {
+		text, _ := b.disk.read(name)
+		for word := range strings.FieldsFuncSeq(text, notAddress) {
+			if len(word) < 3 || len(word) > 45 {
+				continue
+			}
+			ip, err := netip.ParseAddr(strings.Trim(word, "."))
+			if at, perr := netip.ParseAddrPort(word); err != nil && perr == nil {
+				ip, err = at.Addr(), nil // "172.16.0.8:80"
+			}
+			if err == nil {
+				out[ip] = true
+			}
+		}
+	}
+	return out
+}
+
 // Mentions are the files that hold a word as a whole, scripts included: where a host is configured by commands nobody can
 // tell what the next boot gives.
 func (b Boot) Mentions(word string) []string {

@@ -75,6 +75,7 @@ func (d *disk) savedTable() *Table {
 
 // parseTable reads what ipvsadm-save writes and ipvsadm-restore reads: one command per line.
 func parseTable(text string) (services []lvs.Service, odd []int) {
+	known := map[fixes.VirtualService]int{} // there may be thousands
 	for i, line := range lines(text) {
 		words := strings.Fields(line)
 		if len(words) == 0 || words[0][0] == '#' {
@@ -85,12 +86,13 @@ func parseTable(text string) (services []lvs.Service, odd []int) {
 			odd = append(odd, i)
 			continue
 		}
-		at := slices.IndexFunc(services, func(v lvs.Service) bool { return fixes.NameOf(v) == fixes.NameOf(c.service) })
+		at, there := known[fixes.NameOf(c.service)]
 		switch {
-		case c.add && at < 0:
+		case c.add && !there:
+			known[fixes.NameOf(c.service)] = len(services)
 			services = append(services, c.service)
 		case c.add: // ipvsadm refuses it: the first stays
-		case at < 0:
+		case !there:
 			odd = append(odd, i)
 		default:
 			services[at].Destinations = append(services[at].Destinations, c.destination)

@@ -38,11 +38,17 @@ func KeepAddress(s *lvs.Snapshot, a lvs.Address) ([]fixes.FileEdit, []string) {
 	return e.d.edits(), e.words
 }
 
+// manyServices is from how many on a table is left to ipvsadm-save, which keeps no comments.
+const manyServices = 200
+
 // KeepTable has ipvsadm's service restore the ip_vs table as it is, and nothing else.
 func KeepTable(s *lvs.Snapshot) ([]fixes.FileEdit, []string) {
 	e := &editor{d: newDisk(s), s: s, after: s}
 	if s.IPVS == nil {
 		return nil, nil
+	}
+	if file := e.d.tableFile(); file != "" && len(s.IPVS.Services) > manyServices {
+		return nil, []string{"ipvsadm-save -n > " + file}
 	}
 	for _, v := range s.IPVS.Services {
 		if err := e.d.setService(fixes.NameOf(v), &v); err != nil {

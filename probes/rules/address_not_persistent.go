@@ -51,11 +51,12 @@ connection of type loopback, Red Hat's network scripts an ifcfg-lo:0. If the VIP
 		} else if _, running := runs(c, "addresses", "keepalived"); running && !there {
 			return nil
 		}
+		mentioned := b.Mentioned()
 		groups := map[string][]lvs.Address{}
 		var devices []string
 		for _, vip := range c.Cluster.VIPs {
 			for _, a := range c.AddressesOf(vip) {
-				if unwritten(c, b, a) {
+				if !mentioned[vip] && unwritten(c, b, a) {
 					if groups[a.Device] == nil {
 						devices = append(devices, a.Device)
 					}
@@ -72,10 +73,10 @@ connection of type loopback, Red Hat's network scripts an ifcfg-lo:0. If the VIP
 	},
 })
 
-// unwritten says that an address is known to be in no file, and that somebody meant it for LVS.
+// unwritten says that an address that no file mentions was meant for LVS and should be in one.
 func unwritten(c *probes.Case, b nextboot.Boot, a lvs.Address) bool {
 	vip := a.Prefix.Addr()
-	if a.Dynamic || len(b.AddressesOf(vip)) > 0 || len(b.Mentions(vip.String())) > 0 {
+	if a.Dynamic {
 		return false
 	}
 	if _, known := b.Knows(a.Device); !known {
@@ -83,6 +84,9 @@ func unwritten(c *probes.Case, b nextboot.Boot, a lvs.Address) bool {
 	}
 	return lvsIntended(c, vip)
 }
+
+// tooManyToWrite is from how many on it is left to the administrator to write them down.
+const tooManyToWrite = 64
 
 func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.Finding {
 	var vips []netip.Addr
@@ -106,6 +110,9 @@ func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.
 	var edits []fixes.FileEdit
 	var words []string
 	s := *c.Snapshot
+	if len(all) > tooManyToWrite {
+		all, words = nil, []string{fmt.Sprintf("%d addresses on %s belong into the configuration of %s", len(vips), dev, system)}
+	}
 	for _, a := range all {
 		more, say := nextboot.KeepAddress(&s, a)
 		words = append(words, say...)

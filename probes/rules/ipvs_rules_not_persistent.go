@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"lvstui/fixes"
@@ -73,13 +72,18 @@ func ipvsRulesNotPersistent(c *probes.Case, t *nextboot.Table) []probes.Finding 
 		return nil // somebody knows better than we what the file says
 	default:
 		file = t.File
+		saved := map[fixes.VirtualService]lvs.Service{}
+		for _, v := range t.Services {
+			saved[fixes.NameOf(v)] = v
+		}
 		for _, v := range services {
-			if saved, ok := t.Service(fixes.NameOf(v)); !ok || !nextboot.SameService(saved, v, false) {
+			if s, ok := saved[fixes.NameOf(v)]; !ok || !nextboot.SameService(s, v, false) {
 				differ = append(differ, v.Key())
 			}
+			delete(saved, fixes.NameOf(v))
 		}
 		for _, v := range t.Services {
-			if !slices.ContainsFunc(services, func(o lvs.Service) bool { return fixes.NameOf(o) == fixes.NameOf(v) }) {
+			if _, left := saved[fixes.NameOf(v)]; left {
 				differ = append(differ, v.Key()+" (only in the file)")
 			}
 		}
