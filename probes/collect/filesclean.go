@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -26,10 +27,16 @@ var (
 	userinfo = regexp.MustCompile(`(://)[^/\s:@]+:[^/\s@]+@`)
 )
 
+// secretHints is what one of the patterns below needs to match at all.
+var secretHints = []string{"pass", "psk", "secret", "token", "key", "://"}
+
 // notSecret are settings that secretLine would take for secrets.
 var notSecret = regexp.MustCompile(`(?i)key-?(mgmt|file|id)|password-?flags|psk-flags|accept_key|keyserver`)
 
 func withoutSecrets(text string) (string, bool) {
+	if lower := strings.ToLower(text); !slices.ContainsFunc(secretHints, func(h string) bool { return strings.Contains(lower, h) }) {
+		return text, false // most files; the patterns take their time
+	}
 	out := text
 	for _, setting := range []*regexp.Regexp{secretLine, secretWords} {
 		out = setting.ReplaceAllStringFunc(out, func(line string) string {
@@ -131,26 +138,30 @@ func closing(head string) string {
 }
 
 // scriptWords are what a script must mention to be about LVS, or about an address of this host that may be a VIP.
-func (c *collector) scriptWords() *regexp.Regexp {
-	words := []string{"arp_ignore", "arp_announce", "rp_filter", "accept_local", "ipvsadm", `net[./]ipv4[./]vs`, `ip_vs`, `ip +rule +add`}
-	for i, vip := range c.vips {
-		if i == 256 { // more are no work for a script
-			break
-		}
-		words = append(words, regexp.QuoteMeta(vip.String()))
+func (c *collector) scriptWords() []string {
+	words := []string{"arp_ignore", "arp_announce", "rp_filter", "accept_local", "ipvsadm", "net.ipv4.vs", "net/ipv4/vs", "ip_vs", "ip rule add"}
+	for _, vip := range c.vips[:min(len(c.vips), 64)] { // more are no work for a script
+		words = append(words, vip.String())
 	}
-	return regexp.MustCompile(strings.Join(words, "|"))
+	return words
+}
+
+func mentions(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
 // script reads a script and keeps the lines that mention what matters; one without any is left out.
-func (r *fileReader) script(name string, words *regexp.Regexp) {
+func (r *fileReader) script(name string, words []string) {
 	if !strings.HasSuffix(name, ".service") && !strings.Contains(name, "/cron") && !r.startsWith(name, "#!") {
 		return
 	}
 	text, ok := r.read(name, func(text string) (string, bool) {
+		if !mentions(text, words) {
+			return "", true
+		}
 		var kept []string
 		for line := range strings.Lines(text) {
-			if trimmed := strings.TrimSpace(line); !strings.HasPrefix(trimmed, "#") && words.MatchString(line) {
+			if trimmed := strings.TrimSpace(line); !strings.HasPrefix(trimmed, "#") && mentions(line, words) {
 				kept = append(kept, strings.TrimSuffix(line, "\n"))
 			}
 		}
