@@ -15,6 +15,10 @@ import (
 func probe(ctx context.Context, s *lvs.Snapshot, tests []active.Test, opt checkOptions) error {
 	plan := active.Prepare(s, tests, active.Options{VIPs: opt.vips, Interfaces: opt.interfaces})
 	for _, line := range plan.Words() {
+		if strings.HasPrefix(line, "(") || strings.HasPrefix(line, "and ") {
+			note("  %s", line)
+			continue
+		}
 		note("sending on %s", line)
 	}
 	for _, line := range plan.Left() {

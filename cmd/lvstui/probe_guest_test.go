@@ -5,12 +5,16 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"lvstui/lab"
 	"lvstui/lvs"
@@ -248,5 +252,70 @@ func TestProbeFindsOutWhoTakesTheVIP(t *testing.T) {
 	}
 	if len(r.Probed.DSR) > 0 && r.Probed.DSR[0].Result == lvs.DSRUnreachable && r.Probed.DSR[0].Error == "" {
 		t.Error("it is not said why rs1 is unreachable")
+	}
+}
+
+// A router that has an old MAC for the VIP: nobody is served, and with its snapshot beside the director's that is certain.
+func TestStaleEntryOfTheRouter(t *testing.T) {
+	c := startCluster(t, lab.Spec{Topology: lab.Single, NoClient: true})
+	old, err := net.ParseMAC("02:00:00:00:99:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remember := func() error {
+		return c.Host(lab.Router).Do(func() error {
+			l, err := netlink.LinkByName("eth1")
+			if err != nil {
+				return err
+			}
+			return netlink.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: net.ParseIP(c.VIP()).To4(), HardwareAddr: old, State: netlink.NUD_PERMANENT})
+		})
+	}
+	// The lab's router forgets who has the VIP every five seconds.
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			if err := remember(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	time.Sleep(200 * time.Millisecond)
+	if got := lab.Count(c.Try(t.Context(), 2, 2500*time.Millisecond)); got.TimedOut != 2 {
+		t.Errorf("the client got %+v, want two time-outs", got)
+	}
+	dir := t.TempDir()
+	args := []string{"check", "--format", "json"}
+	for _, host := range []string{lab.Router, lab.Director} {
+		_, stdout, stderr := c.run(host, "snapshot")
+		name := filepath.Join(dir, host+".json")
+		if err := os.WriteFile(name, []byte(stdout), 0o600); err != nil || stdout == "" {
+			t.Fatalf("snapshot of the %s: %v %s", host, err, stderr)
+		}
+		args = append(args, "--from", name)
+	}
+	close(stop)
+	<-stopped
+	_, stdout, stderr := c.run(lab.Client, args...)
+	var r probes.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	found := false
+	for _, f := range r.Findings {
+		if f.ID == "stale-router-arp" && f.Certainty == probes.Certain {
+			found = true
+		} else if f.Severity == probes.Outage || f.Severity == probes.Degraded {
+			t.Errorf("also found: %s, %s, on %s", f.ID, f.Certainty, f.Host)
+		}
+	}
+	if !found {
+		t.Errorf("stale-router-arp is not found: %+v", r.Findings)
 	}
 }

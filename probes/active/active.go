@@ -120,11 +120,44 @@ func (p *Plan) Words() []string {
 	if unknown > 0 {
 		out = append(out, fmt.Sprintf("%s: if anybody else answers, requests for the %d real servers and routers that this host has no MAC of, to tell who it is", p.known[0].wire.name, unknown))
 	}
+	if len(out) > maxWords {
+		out = append(out[:maxWords], fmt.Sprintf("and %d more lines like these", len(out)-maxWords))
+	}
+	return append(out, p.dsrWords()...)
+}
+
+// maxWords bounds what is said of one test.
+const maxWords = 12
+
+// dsrWords have one line for each virtual service.
+func (p *Plan) dsrWords() []string {
+	var out []string
+	at := map[netip.AddrPort]int{}
+	var servers [][]string
 	for _, t := range p.dsr {
-		if t.possible() {
-			out = append(out, fmt.Sprintf("%s: a TCP SYN for %s to the MAC of %s, from %s and a free high port, again after a second, and a RST if it is answered; when it is not, a SYN for %s",
-				t.wire.name, t.virtual, t.rip, t.source, netip.AddrPortFrom(t.rip, t.virtual.Port())))
+		if !t.possible() {
+			continue
 		}
+		i, known := at[t.virtual]
+		if !known {
+			i = len(servers)
+			at[t.virtual] = i
+			servers = append(servers, nil)
+			out = append(out, fmt.Sprintf("%s: a TCP SYN for %s from %s to the MAC of each of ", t.wire.name, t.virtual, t.source))
+		}
+		servers[i] = append(servers[i], t.rip.String())
+	}
+	for i, names := range servers {
+		if n := len(names); n > 4 {
+			names = append(names[:3:3], fmt.Sprintf("%d more", n-3))
+		}
+		out[i] += strings.Join(names, ", ")
+	}
+	if len(out) > maxWords {
+		out = append(out[:maxWords], fmt.Sprintf("and the like for %d more services", len(out)-maxWords))
+	}
+	if len(out) > 0 {
+		out = append(out, "(from a free high port, again after a second; a RST where it is answered; where it is not, a SYN for the real server's own address)")
 	}
 	return out
 }

@@ -106,7 +106,7 @@ func director() *lvs.Snapshot {
 func TestPlanSaysWhatItSendsAndWhatNot(t *testing.T) {
 	p := Prepare(director(), Tests, Options{})
 	words := strings.Join(p.Words(), "\n")
-	for _, want := range []string{"eth0: 2 ARP requests for 192.0.2.8 from 0.0.0.0, 2 from 192.0.2.2", "SYN for 192.0.2.8:80 to the MAC of 192.0.2.11, from 192.0.2.2", "to the MAC of 192.0.2.13"} {
+	for _, want := range []string{"eth0: 2 ARP requests for 192.0.2.8 from 0.0.0.0, 2 from 192.0.2.2", "eth0: a TCP SYN for 192.0.2.8:80 from 192.0.2.2 to the MAC of each of 192.0.2.11, 192.0.2.13"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("no %q in\n%s", want, words)
 		}
