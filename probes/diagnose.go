@@ -180,6 +180,9 @@ func summary(r *Report, c *Cluster) string {
 		return "nothing wrong seen, but not everything could be checked: " + undecidedIDs(r.Undecided)
 	case r.Verdict == VerdictUnknown:
 		return "could not tell: " + string(first.Snapshot.Missing(lvs.SourceIPVS, lvs.SourceAddresses, lvs.SourceLinks)[0]) + " could not be read"
+	case len(first.Roles) == 0 && len(first.Snapshot.Elsewhere) > 0:
+		o := first.Snapshot.Elsewhere[0]
+		return fmt.Sprintf("no virtual service, no VIP here; %s keeps them in another network namespace (%s)", o.Name, o.Evidence)
 	case len(first.Roles) == 0:
 		return "not an LVS host: no virtual service, no VIP"
 	}

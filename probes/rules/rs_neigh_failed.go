@@ -14,7 +14,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.SynForwarded,
 	Roles:     []lvs.Role{lvs.RoleDirector},
 	Needs:     []lvs.Source{lvs.SourceIPVS, lvs.SourceNeighbours},
-	DependsOn: []string{"vip-prefix-on-lo", "director-arps-with-vip-source"},
+	DependsOn: []string{"vip-prefix-on-lo", "director-arps-with-vip-source", "macvlan-host-child-isolation"},
 	Explain: probes.Explain{
 		Breaks: `To hand a SYN to a real server the director needs its MAC address. When the real server does not answer the ARP request (it is down, in
 another VLAN, behind port isolation, or it ignores the asker), the SYN waits in the director. After about three seconds the client is told

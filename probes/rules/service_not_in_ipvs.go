@@ -16,7 +16,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.SynScheduled,
 	Roles:     []lvs.Role{lvs.RoleDirector},
 	Needs:     []lvs.Source{lvs.SourceIPVS, lvs.SourceAddresses},
-	DependsOn: []string{"director-input-firewall", "backup-only", "scheduler-or-module-missing"},
+	DependsOn: []string{"director-input-firewall", "backup-only", "scheduler-or-module-missing", "wrong-netns"},
 	Explain: probes.Explain{
 		Breaks: `ip_vs looks for a virtual service with the packet's protocol, address and port. When there is none it lets the packet go on to the
 director's own sockets. Nobody listens there, so the director itself answers with a RST (for UDP with ICMP port unreachable) and the client

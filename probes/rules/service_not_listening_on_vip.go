@@ -17,7 +17,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.SynAccepted,
 	Roles:     []lvs.Role{lvs.RoleRealServer, lvs.RoleDirector},
 	Needs:     []lvs.Source{lvs.SourceSockets, lvs.SourceAddresses},
-	DependsOn: []string{"vip-missing-on-rs", "service-not-in-ipvs", "port-mismatch"},
+	DependsOn: []string{"vip-missing-on-rs", "service-not-in-ipvs", "port-mismatch", "localnode-binding"},
 	Explain: probes.Explain{
 		Breaks: `The client's packet reaches the real server with the VIP and the virtual service's port as destination. Direct routing changes
 neither. When no socket listens there, the kernel answers with a RST and the client says "connection refused". It is so when the program is

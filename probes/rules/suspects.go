@@ -157,3 +157,19 @@ has nothing like arp_ignore and arp_announce, and needs neither. The exception i
 		Source: "net/ipv6/ndisc.c, ndisc_recv_ns and ndisc_send_ns.",
 	},
 })
+
+var _ = suspect(probes.Rule{
+	ID:    "vmac-sideeffects",
+	Title: "keepalived's virtual MAC, and what it changes beside",
+	Stage: lvs.VIPResolved,
+	Explain: probes.Explain{
+		Breaks: `With use_vmac the VIP is answered for with the MAC 00:00:5e:00:01:VRID, on a macvlan of its own, and what the director sends to the real servers still carries its card's own MAC. Both are right: real servers see SYNs from another MAC than
+the one that answers for the VIP. keepalived sets net.ipv4.conf.all.rp_filter to 0 for it and moves the old value to the interfaces, and a virtual switch that allows one MAC for each port stops it.`,
+		ByHand: `    ip -details link show type macvlan
+    ip neigh show 172.16.0.8     on the router: 00:00:5e:00:01:xx
+    sysctl net.ipv4.conf.all.rp_filter`,
+		Apart:  `Do without use_vmac for a moment: if clients are served then, the switch does not like the second MAC (vswitch-mac-security).`,
+		Cure:   `Nothing is to be cured where it works. vmac_xmit_base keeps VRRP itself on the card's own MAC, for switches that mind.`,
+		Source: "keepalived.conf(5), use_vmac; RFC 5798, 7.3.",
+	},
+})

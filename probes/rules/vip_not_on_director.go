@@ -12,11 +12,12 @@ import (
 )
 
 var _ = register(probes.Rule{
-	ID:    "vip-not-on-director",
-	Title: "the director does not have the VIP",
-	Stage: lvs.VIPResolved,
-	Roles: []lvs.Role{lvs.RoleDirector},
-	Needs: []lvs.Source{lvs.SourceIPVS, lvs.SourceAddresses, lvs.SourceLinks},
+	ID:        "vip-not-on-director",
+	Title:     "the director does not have the VIP",
+	Stage:     lvs.VIPResolved,
+	Roles:     []lvs.Role{lvs.RoleDirector},
+	Needs:     []lvs.Source{lvs.SourceIPVS, lvs.SourceAddresses, lvs.SourceLinks},
+	DependsOn: []string{"vip-flushed-by-network-manager"},
 	Explain: probes.Explain{
 		Breaks: `ipvsadm takes any address for a virtual service, whether the host has it or not. When no director has the VIP nobody answers
 the ARP request for it, and clients wait in vain or are told that there is no route. When the VIP is routed to the director, the SYN does
