@@ -52,8 +52,11 @@ VIP in the nat table does as well.`,
 		if c.LacksVIP() && len(c.Cluster.VIPs) == 0 {
 			out = append(out, lacksVIP(c))
 		}
-		for _, n := range vipsNeeded(c) {
-			if f, ok := vipMissingOnRS(c, n); ok {
+		needs := vipsNeeded(c)
+		slices.SortStableFunc(needs, func(a, b needed) int { return a.vip.Compare(b.vip) })
+		for _, n := range needs {
+			// Of those that are not told one by one neither evidence nor a plan is needed.
+			if f, ok := vipMissingOnRS(c, n, len(out) <= probes.Alike); ok {
 				out = append(out, f)
 			}
 		}
@@ -147,7 +150,7 @@ func lacksVIP(c *probes.Case) probes.Finding {
 	return f
 }
 
-func vipMissingOnRS(c *probes.Case, n needed) (probes.Finding, bool) {
+func vipMissingOnRS(c *probes.Case, n needed, whole bool) (probes.Finding, bool) {
 	local, known := vipLocal(c, n.vip)
 	if !known {
 		cannotRoute(c)
@@ -181,6 +184,10 @@ func vipMissingOnRS(c *probes.Case, n needed) (probes.Finding, bool) {
 	f.Title = fmt.Sprintf("%s does not have %s", c.Name(), n.vip)
 	f.Why = fmt.Sprintf("With direct routing packets arrive here with %s as destination, unchanged. This host does not have that address, so the kernel drops "+
 		"them, or sends them on if it forwards. Clients that are scheduled to this real server get no answer.", n.vip)
+	if !whole {
+		f.Evidence = append(f.Evidence, n.how)
+		return f, true
+	}
 	f.Evidence = append(f.Evidence, n.how, addressEvidence(c.Snapshot, n.vip, n.vip.String()+" on lo, or routed as local"))
 	f.Evidence = append(f.Evidence, routeEvidence("what the kernel makes of "+n.vip.String(), c.Asked(lvs.RouteQuery{Dst: n.vip}), "delivered to this host"))
 	if errors := c.Counter("Ip.InAddrErrors"); errors > 0 {
