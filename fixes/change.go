@@ -31,7 +31,7 @@ type Change struct {
 	// Commands is what was done and UndoCommands what takes it back, as an operator would type them, in order.
 	Commands     []string `json:"commands"`
 	UndoCommands []string `json:"undo_commands"`
-	// Files are those written for the next boot, or to be written once the change is kept.
+	// Files are those written for the next boot, or to be written once the change is kept; of one that is Undone those put back.
 	Files []string `json:"files,omitempty"`
 	Error string   `json:"error,omitempty"`
 	// Note is what else there is to know, in words: "not confirmed within 60 s".

@@ -176,6 +176,9 @@ func takenBack(c fixes.Change) {
 	for _, cmd := range c.UndoCommands {
 		note("  %s", kit.Clean(cmd))
 	}
+	for _, path := range c.Files {
+		note("  put back: %s", kit.Clean(path))
+	}
 	for _, words := range []string{c.Note, c.Error} {
 		if words != "" {
 			note("  %s", kit.Clean(words))

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"lvstui/fixes"
 	"lvstui/lab"
 )
 
@@ -99,9 +102,19 @@ func TestConfirmOnTheCommandLine(t *testing.T) {
 	rs2 := lab.RealServer2
 	fix := []string{"fix", "rs-answers-arp", "--vip", c.VIP(), "--yes", "--confirm-within"}
 
-	status, _, stderr := c.run(rs2, append(fix, "1h")...)
+	root := t.TempDir()
+	name := filepath.Join(root, fixes.SysctlFile)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	written := func() string { b, _ := os.ReadFile(name); return string(b) }
+
+	status, _, stderr := c.run(rs2, append(fix, "1h", "--persist", "--root", root)...)
 	if status != 0 || !strings.Contains(stderr, "lvstui confirm 0001-rs-answers-arp") {
 		t.Fatalf("fix: status %d\n%s", status, stderr)
+	}
+	if written() != "" {
+		t.Error("written for the next boot before it was kept")
 	}
 	if got := c.list(rs2); !strings.Contains(got, "waiting: taken back in 5") || !strings.Contains(got, "lvstui confirm") {
 		t.Errorf("while it waits:\n%s", got)
@@ -114,6 +127,9 @@ func TestConfirmOnTheCommandLine(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, `"state": "applied"`) || !strings.Contains(stderr, "kept") {
 		t.Fatalf("confirm: status %d\n%s\n%s", status, stdout, stderr)
 	}
+	if !strings.Contains(written(), "net.ipv4.conf.all.arp_ignore = 1") {
+		t.Errorf("kept, and for the next boot: %q", written())
+	}
 	if status, _, stderr := c.run(rs2, "confirm"); status != statusUnknown || !strings.Contains(stderr, "no change waits") {
 		t.Errorf("confirm again: status %d\n%s", status, stderr)
 	}
@@ -121,6 +137,9 @@ func TestConfirmOnTheCommandLine(t *testing.T) {
 		t.Fatalf("undo: status %d\n%s", status, stderr)
 	}
 	c.back(0, rs2, before, "undone")
+	if written() != "" {
+		t.Errorf("undone, and for the next boot: %q", written())
+	}
 
 	if status, _, stderr := c.run(rs2, append(fix, "2s")...); status != 0 {
 		t.Fatalf("fix: status %d\n%s", status, stderr)

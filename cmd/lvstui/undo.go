@@ -112,7 +112,7 @@ func listChanges(ctx context.Context, form format) error {
 			fmt.Fprintf(&b, "    %s\n", kit.Clean(cmd))
 		}
 		for _, path := range c.Files {
-			fmt.Fprintf(&b, "    next boot: %s\n", kit.Clean(path))
+			fmt.Fprintf(&b, "    %s: %s\n", fileWords(c.State), kit.Clean(path))
 		}
 		for _, words := range []string{c.Note, c.Error} {
 			if words != "" {
@@ -124,6 +124,17 @@ func listChanges(ctx context.Context, form format) error {
 		note("no change was made in this network namespace since the machine was started")
 	}
 	return errors.Join(writeAll(os.Stdout, []byte(b.String())), err)
+}
+
+// fileWords says what became of the files of a change.
+func fileWords(st fixes.ChangeState) string {
+	switch st {
+	case fixes.Undone:
+		return "put back"
+	case fixes.Waiting:
+		return "once it is kept, next boot"
+	}
+	return "next boot"
 }
 
 // stateWords says what became of a change, and what to type.

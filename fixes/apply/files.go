@@ -152,6 +152,9 @@ func (a *Applier) returnFiles(j *journal, r *record, t *tree) (left string, err 
 
 // takeBackFiles is returnFiles for a change of which files may have been touched.
 func (a *Applier) takeBackFiles(j *journal, r *record) (left string, err error) {
+	if !slices.ContainsFunc(r.Files, func(e fileEntry) bool { return e.State != filePlanned }) {
+		r.Change.Files = nil // none was ever written
+	}
 	if !slices.ContainsFunc(r.Files, fileEntry.touched) {
 		return "", nil
 	}

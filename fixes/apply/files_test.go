@@ -120,7 +120,7 @@ func TestFilesOfAChangeThatIsNotConfirmedAreNotWritten(t *testing.T) {
 	a.Root, edits = image(t)
 	was := tree(t, a.Root)
 	waiting(t, a, plan, before, fixes.Terms{ConfirmWithin: 300 * time.Millisecond, Files: edits})
-	if c := ended(t, a); c.State != fixes.Undone {
+	if c := ended(t, a); c.State != fixes.Undone || len(c.Files) != 0 {
 		t.Errorf("%+v", c)
 	}
 	sameTree(t, was, a.Root, "taken back")
