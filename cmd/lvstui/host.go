@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -35,6 +36,7 @@ type liveHost struct {
 	ear     *ear
 	earErr  error
 	stopEar context.CancelFunc
+	heardAs string // what the host was when the ear was opened, see earKey
 	links   uint64         // changes of interfaces heard of
 	changed live.LinkEvent // the latest of them
 	last    *probes.Observation
@@ -82,6 +84,7 @@ func (h *liveHost) observe(ctx context.Context) (probes.Observation, error) {
 	if err != nil {
 		return probes.Observation{}, err
 	}
+	h.followRole(s)
 	if h.ear == nil && h.earErr == nil {
 		h.listen(s)
 	}
@@ -98,6 +101,30 @@ func (h *liveHost) observe(ctx context.Context) (probes.Observation, error) {
 // ladderFlows is how many of the latest flows are given with their frames.
 const ladderFlows = 300
 
+// followRole ends the capture when the host has become something else, as by a set-up: what is listened for, and what a packet
+// proves, depends on its virtual services and addresses. h.mu is held.
+func (h *liveHost) followRole(s *lvs.Snapshot) {
+	if h.ear == nil || s.IPVS == nil || s.Addresses == nil || h.ear.recording() != nil || earKey(s) == h.heardAs {
+		return
+	}
+	h.stopEar()
+	h.ear = nil
+}
+
+// earKey is what of a host decides how packets are understood.
+func earKey(s *lvs.Snapshot) string {
+	var b strings.Builder
+	if s.IPVS != nil {
+		for _, v := range s.IPVS.Services {
+			fmt.Fprintf(&b, "%s %s %d %d\n", v.Protocol, v.Address, v.Port, v.FWMark)
+		}
+	}
+	for _, a := range s.Addresses {
+		fmt.Fprintf(&b, "%s %s\n", a.Device, a.Prefix)
+	}
+	return b.String()
+}
+
 // listen opens the capture in the host's namespace and runs it in the background.
 func (h *liveHost) listen(s *lvs.Snapshot) {
 	h.earErr = h.do(func() (err error) {
@@ -107,12 +134,15 @@ func (h *liveHost) listen(s *lvs.Snapshot) {
 	if h.earErr != nil {
 		return
 	}
+	h.heardAs = earKey(s)
 	var ctx context.Context
 	ctx, h.stopEar = context.WithCancel(context.Background())
 	go func(e *ear) {
 		if err := e.run(ctx); err != nil {
 			h.mu.Lock()
-			h.ear, h.earErr = nil, err
+			if h.ear == e {
+				h.ear, h.earErr = nil, err
+			}
 			h.mu.Unlock()
 		}
 	}(h.ear)

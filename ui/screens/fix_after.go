@@ -80,8 +80,14 @@ func (s *Fix) afterLines(width int) []kit.Line {
 	}
 	role := VerdictRole(s.after.Report.Verdict)
 	out := kit.Item(kit.S(role, "Now "+Glyph(role)+" "), role, string(s.after.Report.Verdict)+": "+s.after.Report.Summary, width)
-	out = append(out, s.difference(width)...)
-	out = append(out, s.firstHandshake(width)...)
+	if s.watching { // it is what is waited for
+		out = append(out, s.firstHandshake(width)...)
+		out = append(out, kit.Line{})
+		out = append(out, s.difference(width)...)
+	} else {
+		out = append(out, s.difference(width)...)
+		out = append(out, s.firstHandshake(width)...)
+	}
 	if s.watching {
 		out = append(out, kit.Line{}, kit.L(kit.S(theme.Title, "What the others need"), kit.S(theme.Dim, ", "), kit.S(theme.Accent, "y"), kit.S(theme.Dim, " copies it")))
 		for _, e := range s.preview.Elsewhere {
@@ -139,10 +145,10 @@ func (s *Fix) firstHandshake(width int) []kit.Line {
 		if !s.watching {
 			return nil
 		}
-		return []kit.Line{{}, kit.Text(theme.Dim, "… waiting for the first client: nobody has come since")}
+		return []kit.Line{kit.Text(theme.Dim, "… waiting for the first client: nobody has come since")}
 	}
 	role := outcomeRole(best.Outcome)
-	out := []kit.Line{{}, kit.L(kit.S(theme.Title, "The first handshake since: "), kit.T(best.Client.String()+"  "), mark(role), kit.S(role, " "+string(best.Outcome)))}
+	out := []kit.Line{kit.L(kit.S(theme.Title, "The first handshake since: "), kit.T(best.Client.String()+"  "), mark(role), kit.S(role, " "+string(best.Outcome)))}
 	var words []kit.Span
 	used := 2
 	for _, st := range best.Stages {
