@@ -36,7 +36,7 @@ type liveHost struct {
 	ear     *ear
 	earErr  error
 	stopEar context.CancelFunc
-	heardAs string // what the host was when the ear was opened, see earKey
+	heardAs string         // what the host was when the ear was opened, see earKey
 	links   uint64         // changes of interfaces heard of
 	changed live.LinkEvent // the latest of them
 	last    *probes.Observation
