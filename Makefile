@@ -10,7 +10,7 @@ LDFLAGS  := -s -w
 TOPOLOGY ?= split
 FUZZTIME ?= 30s
 # Packages whose tests need root and a kernel of their own: they run in the lab's guest.
-KERNEL   := ./capture/live/... ./probes/collect/... ./fixes/apply/... ./lab ./cmd/lvstui
+KERNEL   := ./capture/live/... ./probes/collect/... ./fixes/apply/... ./fixes/nextboot/parsers ./lab ./cmd/lvstui
 # What the guest needs on this machine. Kernel and tools for the inside are fetched, not installed.
 PACKAGES := qemu-system-x86
 

@@ -159,15 +159,6 @@ func lines(text string) []string {
 	return strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// join is the inverse of lines: every line ends with a line break, the last one as well.
-func join(all []string) string {
-	text := strings.Join(all, "")
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += "\n"
-	}
-	return text
-}
-
 // withLine appends a line to a text.
 func withLine(text, line string) string {
 	if text != "" && !strings.HasSuffix(text, "\n") {

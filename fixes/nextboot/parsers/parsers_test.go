@@ -1,7 +1,5 @@
 //go:build guest
 
-// Package parsers holds what the programs that read configuration files make of those that package nextboot writes. It runs in
-// the lab's guest, with Debian's own programs, and reads back what the kernel then has.
 package parsers
 
 import (
