@@ -2,6 +2,9 @@ package file
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"lvstui/capture"
@@ -13,6 +16,17 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Add(bigEndian(load(f, "client.pcap"))[:200])
 	f.Add(ngFile(f))
+	recorded, err := filepath.Glob("../testdata/*.pcapng") // in the lab, on every host, served and not
+	if err != nil || len(recorded) == 0 {
+		f.Fatalf("no recordings: %v", err)
+	}
+	for _, name := range recorded {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(fuzzFile)
 }
 
@@ -20,6 +34,11 @@ func FuzzText(f *testing.F) {
 	for _, name := range []string{"article-working.txt", "client-e-v.txt", "client-any-e.txt", "client-e-tttt.txt", "client-tt.txt"} {
 		f.Add(load(f, name))
 	}
+	var broken bytes.Buffer
+	for line := range strings.Lines(string(load(f, "client-e.txt"))) {
+		broken.WriteString(strings.Join(hardWrap(strings.TrimRight(line, "\n"), 72), "\n") + "\n")
+	}
+	f.Add(broken.Bytes())
 	f.Fuzz(fuzzFile)
 }
 

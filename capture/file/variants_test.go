@@ -20,6 +20,8 @@ type ngBuilder struct {
 	}
 }
 
+var littleEndian = binary.LittleEndian
+
 func (b *ngBuilder) block(typ uint32, body []byte) {
 	for len(body)%4 != 0 {
 		body = append(body, 0)
