@@ -240,9 +240,10 @@ type File struct{ Path, Text string }
 // Looking is what to look at a host for.
 type Looking struct{ VIPs, Clients []netip.Addr }
 
-// Look reads the host as `lvstui snapshot` does, in this process. The answer is JSON.
+// Look reads the host as `lvstui snapshot` does, in this process, and with more patience, because an emulated machine may be slow.
+// The answer is JSON.
 func (h *Host) Look(l Looking, out *[]byte) error {
-	s, err := collect.Collect(context.Background(), collect.Options{VIPs: l.VIPs, Clients: l.Clients})
+	s, err := collect.Collect(context.Background(), collect.Options{VIPs: l.VIPs, Clients: l.Clients, Deadline: time.Minute})
 	if err != nil {
 		return err
 	}

@@ -126,17 +126,17 @@ func (c Case) Name() string {
 	return name
 }
 
-// Turn is when a case is measured: each fault first in its first cluster.
+// Turn is when a case is measured: each fault first in its first cluster, its other clusters last.
 func (c Case) Turn() int {
 	switch {
 	case c.kind() == Healthy:
-		return 3
-	case c.kind() == Pair:
 		return 1
+	case c.kind() == Pair:
+		return 2
 	case c.Base.Name == c.Scenario.Clusters[0]:
 		return 0
 	}
-	return 2
+	return 3
 }
 
 // kind is the scenario's; a cluster to break is healthy by itself.

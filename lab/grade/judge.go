@@ -39,6 +39,9 @@ func Judge(c Case, m Measured) Verdict {
 	if v.Failed == "" && !m.GotIt {
 		v.Failed = fmt.Sprintf("the client got %s, not %s", m.Got, c.Service())
 	}
+	if v.Failed == "" && m.Hurried {
+		v.Failed = "the machine was too busy: lvstui could not look at all it wanted in its time"
+	}
 	if v.Failed != "" {
 		return v
 	}

@@ -19,14 +19,14 @@ import (
 const programInGuest = "/usr/bin/lvstui"
 
 // inGuest boots a guest, lets this program measure cases there, and keeps what it says.
-func inGuest(ctx context.Context, img guest.Image, program string, workers int, cases []grade.Case, kept *results) error {
+func inGuest(ctx context.Context, img guest.Image, how setting, cases []grade.Case, kept *results) error {
 	// 3 GB are for the rings of all hosts that listen at a time; the machine gives what is touched.
-	vm, err := guest.Boot(ctx, img, guest.Config{MemoryMB: 3072, Files: []guest.File{{Path: programInGuest, Mode: 0o755, Source: program}}})
+	vm, err := guest.Boot(ctx, img, guest.Config{MemoryMB: 3072, Files: []guest.File{{Path: programInGuest, Mode: 0o755, Source: how.program}}})
 	if err != nil {
 		return err
 	}
 	defer vm.Close()
-	args := []string{"/init", "-j", fmt.Sprint(workers)}
+	args := []string{"/init", "-j", fmt.Sprint(how.workers), fmt.Sprintf("-quick=%v", how.quick)}
 	for _, c := range cases {
 		args = append(args, "="+c.Name())
 	}
@@ -58,7 +58,7 @@ func inGuest(ctx context.Context, img guest.Image, program string, workers int, 
 }
 
 // measureAll measures cases in the guest and writes each result as one line of JSON.
-func measureAll(names []string, workers int) error {
+func measureAll(names []string, workers int, quick bool) error {
 	cases, err := grade.Load()
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func measureAll(names []string, workers int) error {
 		wg.Go(func() {
 			for c := range queue {
 				began := time.Now()
-				m := grade.Measure(c, grade.Options{Program: programInGuest})
+				m := grade.Measure(c, grade.Options{Program: programInGuest, Quick: quick})
 				mu.Lock()
 				fmt.Fprintf(os.Stderr, "%5.1fs %s: %s\n", time.Since(began).Seconds(), m.Case, m.Got+m.Error)
 				if e := out.Encode(m); e != nil && err == nil {
