@@ -43,12 +43,13 @@ func main() {
 	guests := flag.Int("guests", 1, "guests at a time")
 	quick := flag.Bool("quick", false, "listen only where it matters most")
 	partial := flag.Bool("partial", false, "write the document although scenarios are missing, and name these")
+	judge := flag.Bool("judge", false, "measure nothing: print what an earlier run came to so far")
 	flag.Parse()
 	var err error
 	if os.Getenv("LVSTUI_GUEST") != "" {
 		err = measureAll(flag.Args(), *workers, *quick)
 	} else {
-		err = onMachine(ctx, setting{*program, *guests, *workers, *quick, *partial}, flag.Args())
+		err = onMachine(ctx, setting{*program, *guests, *workers, *quick, *partial, *judge}, flag.Args())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "grade:", err)
@@ -79,9 +80,9 @@ func chosen(only []string) ([]grade.Case, error) {
 
 // setting is how to run.
 type setting struct {
-	program         string
-	guests, workers int
-	quick, partial  bool
+	program               string
+	guests, workers       int
+	quick, partial, judge bool
 }
 
 // onMachine measures in guests and writes the document.
@@ -95,6 +96,14 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 		return err
 	}
 	defer kept.close()
+	if how.judge {
+		for _, c := range cases {
+			if m, ok := kept.of(c); ok {
+				fmt.Print(grade.Details([]grade.Verdict{grade.Judge(c, m)}))
+			}
+		}
+		return nil
+	}
 	img, err := guest.Prepare(ctx, guest.Options{Log: os.Stderr})
 	if err != nil {
 		return err
