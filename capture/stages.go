@@ -208,7 +208,7 @@ func (j *judgement) conclude(now, stallAfter int64) Outcome {
 		return Refused
 	case r.udp():
 		return j.concludeDatagrams(now, stallAfter)
-	case r.has(finClient) && (r.has(finVirtual) || r.halfView()):
+	case r.has(finClient) && (r.has(finVirtual) || r.halfView() && !j.swallowsACK()):
 		return Closed
 	case r.saw(clsRSTc) || r.saw(clsRSTv):
 		return Reset
@@ -218,6 +218,12 @@ func (j *judgement) conclude(now, stallAfter int64) Outcome {
 		return Stalled // who resends has waited in vain; else we have
 	}
 	return Pending
+}
+
+// swallowsACK is true if this director sent the SYN on and kept the client's ACK to itself: a client that takes itself for connected
+// gives up after a while, and that is no end of a connection.
+func (j *judgement) swallowsACK() bool {
+	return j.vantage == lvs.RoleDirector && !j.partial && j.out(clsSYN).set && j.in(clsACK).set && !j.out(clsACK).set
 }
 
 // unheard is true if the client completed the handshake and nothing shows that anybody noticed: its data

@@ -58,11 +58,15 @@ func Unprovoked() map[string]string {
 	return out
 }
 
-// Digest tells whether a case is the same as one measured before: it is made of all files that the case is made of.
+// Digest tells whether a case is the same as one measured before: it is made of what is done. What must be found may be said anew.
 func (c Case) Digest() string {
 	sum := sha256.New()
 	for _, s := range c.scenarios() {
-		fmt.Fprintf(sum, "%s %d %s", s.Name, len(s.text), s.text)
+		for line := range strings.Lines(s.text) {
+			if word, _, _ := strings.Cut(line, " "); !slices.Contains([]string{"find", "allow", "because", "cluster", "first"}, word) {
+				fmt.Fprint(sum, line)
+			}
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lvstui/lvs"
@@ -145,6 +146,11 @@ func (p arpPacket) match(ch *lvs.Chain, m lvs.Match) matched {
 	case m.Field == "arp operation":
 		want := map[string][]string{"request": {"request", "1"}, "reply": {"reply", "2"}}[p.operation]
 		holds = func(v string) bool { return slices.Contains(want, v) }
+	case m.Field == "arp htype" || m.Field == "arp hlen" || m.Field == "arp plen": // Ethernet and IPv4: arptables-nft asks first
+		want := map[string]uint64{"arp htype": 1, "arp hlen": 6, "arp plen": 4}[m.Field]
+		holds = func(v string) bool { n, err := strconv.ParseUint(v, 0, 16); return err == nil && n == want }
+	case m.Field == "arp ptype":
+		holds = func(v string) bool { return v == "ip" }
 	case m.Field == "arp daddr ip" && in, m.Field == "arp saddr ip" && !in:
 		holds = func(v string) bool { return holdsAddress(v, p.vip) }
 	default:
