@@ -46,6 +46,9 @@ func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Pla
 	printPreview(os.Stderr, preview)
 	always := len(plan.Files) > 0 // it is what the plan is about
 	printEdits(os.Stderr, edits, always)
+	if len(preview.Risks) > 0 && terms.yes && !terms.waitsForConfirm() {
+		note("  RISK: with --yes it is kept even if you are cut off; add --confirm-within 60s to have it taken back then")
+	}
 	if terms.dryRun {
 		return nil, nil
 	}

@@ -154,8 +154,12 @@ func (a *Applier) watch(id, parent string) (*watchdog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := readRecord(filepath.Join(j.dir, id+".json")); err != nil {
+	r, err := readRecord(filepath.Join(j.dir, id+".json"))
+	if err != nil {
 		return nil, err
+	}
+	if r.Wait == nil {
+		return nil, fmt.Errorf("change %s does not wait to be confirmed", id)
 	}
 	w := &watchdog{Applier: a, j: j, id: id, pid: -1, stop: make(chan os.Signal, 1)}
 	if w.log, err = os.OpenFile(filepath.Join(j.dir, id+".log"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {

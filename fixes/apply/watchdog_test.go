@@ -264,6 +264,7 @@ func TestWithoutAWatchdogNothingIsChanged(t *testing.T) {
 
 // lvstui is stopped in the middle of a change, with Ctrl-Z, and holds the lock: it does not hold up the way back.
 func TestAnLvstuiThatIsStuckIsEnded(t *testing.T) {
+	t.Setenv(hastyEnv, "1")
 	a, before, plan := host(t)
 	if !send(t, errand{Dir: a.Dir, Steps: encode(t, plan), Terms: fixes.Terms{ConfirmWithin: time.Second}, Stop: "moved"}) {
 		t.Fatal("not killed")
