@@ -216,13 +216,6 @@ func (e *ear) allFlows() []capture.Flow {
 	return e.tracker.Flows()
 }
 
-// flow is one flow with its frames, for the ladder.
-func (e *ear) flow(id uint64) (capture.Flow, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.tracker.FlowByID(id)
-}
-
 func (e *ear) arp() []capture.ARPSighting {
 	e.mu.Lock()
 	defer e.mu.Unlock()
