@@ -85,6 +85,7 @@ func (h *liveHost) observe(ctx context.Context) (probes.Observation, error) {
 		return probes.Observation{}, err
 	}
 	h.followRole(s)
+	s.Probed = h.recentlyProbed()
 	if h.ear == nil && h.earErr == nil {
 		h.listen(s)
 	}
