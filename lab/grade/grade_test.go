@@ -113,7 +113,7 @@ func TestJudge(t *testing.T) {
 	if got := vantages(v.Also); got != "opinion: director certain; symptom: rs2 strong" {
 		t.Errorf("also %q", got)
 	}
-	text := Report([]Verdict{v}, []probes.Rule{{ID: "lost"}, {ID: "idle"}}, Machine{"6.1"})
+	text := Report([]Verdict{v}, []probes.Rule{{ID: "lost"}, {ID: "idle"}}, Machine{Kernel: "6.1"})
 	for _, want := range []string{"Claims that failed", "else claimed degraded, certain", "| 1/1 certain |", "* idle: no scenario yet", "rs2 misses lost, at least certain"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report does not say %q:\n%s", want, text)

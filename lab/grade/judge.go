@@ -13,6 +13,7 @@ import (
 // Verdict compares what lvstui said in a case with what is true there.
 type Verdict struct {
 	Case    Case
+	Absent  bool   // nobody has measured it yet
 	Failed  string // the case itself went wrong, so it says nothing about lvstui
 	Service string // what the client got
 	Tries   int

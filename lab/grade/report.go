@@ -11,10 +11,21 @@ import (
 )
 
 // Machine is what the document says of where it was measured.
-type Machine struct{ Kernel string }
+type Machine struct {
+	Kernel string
+	Note   string // what else readers of the figures must know
+}
 
 // Report is docs/grading.md: the same verdicts give the same text, whenever they were made.
 func Report(all []Verdict, rules []probes.Rule, m Machine) string {
+	var absent []string
+	scenarios := all
+	all = slices.DeleteFunc(slices.Clone(all), func(v Verdict) bool {
+		if v.Absent {
+			absent = append(absent, v.Case.Name())
+		}
+		return v.Absent
+	})
 	var b strings.Builder
 	b.WriteString("# Grading\n\n<!-- written by make grade; do not edit -->\n\n")
 	failedClaims(&b, all)
@@ -29,9 +40,15 @@ A finding is *false* when it says outage or degraded and the scenario does not h
 surely; what cannot is said in the scenario's file.
 
 `, m.Kernel)
+	if m.Note != "" {
+		b.WriteString(m.Note + "\n\n")
+	}
+	if len(absent) > 0 {
+		fmt.Fprintf(&b, "**%d of %d scenarios were not measured in this run:** %s.\n\n", len(absent), len(absent)+len(all), strings.Join(absent, ", "))
+	}
 	summary(&b, all)
 	byRule(&b, all, rules)
-	withoutScenario(&b, all, rules)
+	withoutScenario(&b, scenarios, rules)
 	healthy(&b, all)
 	faults(&b, all, Faulty, "Faults")
 	faults(&b, all, Pair, "Pairs of faults")
@@ -299,6 +316,9 @@ func cell(s string) string {
 func Details(all []Verdict) string {
 	var b strings.Builder
 	for _, v := range all {
+		if v.Absent {
+			continue
+		}
 		fmt.Fprintf(&b, "%s: %s\n", v.Case.Name(), v.Service)
 		if v.Failed != "" {
 			fmt.Fprintf(&b, "  FAILED %s\n", v.Failed)

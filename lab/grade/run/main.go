@@ -43,13 +43,14 @@ func main() {
 	guests := flag.Int("guests", 1, "guests at a time")
 	quick := flag.Bool("quick", false, "listen only where it matters most")
 	partial := flag.Bool("partial", false, "write the document although scenarios are missing, and name these")
-	judge := flag.Bool("judge", false, "measure nothing: print what an earlier run came to so far")
+	judge := flag.Bool("judge", false, "measure nothing: take what an earlier run came to so far")
+	note := flag.String("note", "", "a sentence for the document")
 	flag.Parse()
 	var err error
 	if os.Getenv("LVSTUI_GUEST") != "" {
 		err = measureAll(flag.Args(), *workers, *quick)
 	} else {
-		err = onMachine(ctx, setting{*program, *guests, *workers, *quick, *partial, *judge}, flag.Args())
+		err = onMachine(ctx, setting{*program, *guests, *workers, *quick, *partial, *judge, *note}, flag.Args())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "grade:", err)
@@ -83,6 +84,7 @@ type setting struct {
 	program               string
 	guests, workers       int
 	quick, partial, judge bool
+	note                  string
 }
 
 // onMachine measures in guests and writes the document.
@@ -96,14 +98,6 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 		return err
 	}
 	defer kept.close()
-	if how.judge {
-		for _, c := range cases {
-			if m, ok := kept.of(c); ok {
-				fmt.Print(grade.Details([]grade.Verdict{grade.Judge(c, m)}))
-			}
-		}
-		return nil
-	}
 	img, err := guest.Prepare(ctx, guest.Options{Log: os.Stderr})
 	if err != nil {
 		return err
@@ -112,7 +106,7 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 	shares := make([][]grade.Case, how.guests)
 	n := 0
 	for _, c := range cases {
-		if _, ok := kept.of(c); !ok {
+		if _, ok := kept.of(c); !ok && !how.judge {
 			shares[n%how.guests] = append(shares[n%how.guests], c)
 			n++
 		}
@@ -130,12 +124,13 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 	for _, c := range cases {
 		m, ok := kept.of(c)
 		if !ok {
-			m.Error = "not measured"
 			missing++
+			verdicts = append(verdicts, grade.Verdict{Case: c, Absent: true})
+			continue
 		}
 		verdicts = append(verdicts, grade.Judge(c, m))
 	}
-	fmt.Fprintf(os.Stderr, "%d of %d scenarios measured in %.0f minutes\n", n-missing, len(cases), time.Since(began).Minutes())
+	fmt.Fprintf(os.Stderr, "%d of %d scenarios are measured, after %.0f minutes\n", len(cases)-missing, len(cases), time.Since(began).Minutes())
 	if len(only) > 0 {
 		fmt.Print(grade.Details(verdicts))
 	}
@@ -150,7 +145,7 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 	if missing > 0 && !how.partial {
 		return fmt.Errorf("%d scenarios were not measured; run it again and it goes on with them", missing)
 	}
-	text := grade.Report(verdicts, rules.All(), grade.Machine{Kernel: img.Release})
+	text := grade.Report(verdicts, rules.All(), grade.Machine{Kernel: img.Release, Note: how.note})
 	if err := renameio.WriteFile(document, []byte(text), 0o644); err != nil {
 		return err
 	}
