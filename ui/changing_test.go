@@ -157,6 +157,12 @@ func TestUndoOfAChosenChange(t *testing.T) {
 	d.shows("this change is not in force")
 }
 
+// lvstui setup begins on the Setup screen.
+func TestBeginOnAScreen(t *testing.T) {
+	d := newDriver(t, 80, 24, Options{Hosts: hostsOf(&plainHost{name: "web1", facts: sample.BareRealServer()}), Screen: "Setup"}).start()
+	d.shows("Make this host the director or a real server")
+}
+
 // A set-up follows the first client that comes after it.
 func TestSetUpWatchesTheFirstHandshake(t *testing.T) {
 	host := &plainHost{name: "web1", facts: sample.BareRealServer()}
