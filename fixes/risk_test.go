@@ -70,7 +70,7 @@ func TestPreview(t *testing.T) {
 	if !slices.Equal(commands, want) {
 		t.Errorf("commands %q", commands)
 	}
-	if !slices.Equal(was, []string{"was 0", "was 0", "not there", "there, scope global"}) {
+	if !slices.Equal(was, []string{"was 0", "was 0", "not there now", "there, scope global"}) {
 		t.Errorf("was %q", was)
 	}
 	back := []string{"ip addr add 172.16.0.8/24 dev eth0", "ip addr del 172.16.0.8/32 dev lo", "sysctl -w net.ipv4.conf.all.arp_announce=0", "sysctl -w net.ipv4.conf.all.arp_ignore=0"}
