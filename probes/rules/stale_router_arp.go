@@ -111,11 +111,12 @@ func stillSentHere(c *probes.Case) []probes.Finding {
 			if !past {
 				continue
 			}
-			certainty := probes.Hint // where no director is at hand this may be its MAC
+			// Where no director is at hand this may be its MAC: it may be the gateway too, and take what comes from its own VIP.
+			severity, certainty := probes.Hazard, probes.Hint
 			if len(c.Cluster.With(lvs.RoleDirector)) > 0 {
-				certainty = probes.Strong
+				severity, certainty = probes.Degraded, probes.Strong
 			}
-			f := c.Finding(probes.Degraded, certainty, fmt.Sprintf("%s on %s", vip, l.Name))
+			f := c.Finding(severity, certainty, fmt.Sprintf("%s on %s", vip, l.Name))
 			_, f.Host = whoIs(c, mac, netip.Addr{})
 			f.VIP = vip
 			f.Title = fmt.Sprintf("%s still sends packets for %s to %s", f.Host, vip, c.Name())
