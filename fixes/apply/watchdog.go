@@ -235,6 +235,10 @@ func (w *watchdog) run() {
 // look does what is due. It tells when there is nothing left to watch.
 func (w *watchdog) look(now bool) (done bool, err error) {
 	r, err := w.read()
+	if errors.Is(err, os.ErrNotExist) {
+		w.say("the journal of the change was taken away: nothing left to go by")
+		return true, nil
+	}
 	if err != nil || r.Phase == phaseSettled {
 		return err == nil, err
 	}

@@ -275,6 +275,20 @@ func TestAnLvstuiThatIsStuckIsEnded(t *testing.T) {
 	same(t, before, "taken back")
 }
 
+// An operator who takes the journal away does not leave a watchdog behind that looks for it for ever.
+func TestAWatchdogEndsWithItsJournal(t *testing.T) {
+	a, before, plan := host(t)
+	waiting(t, a, plan, before, fixes.Terms{ConfirmWithin: time.Hour})
+	if err := os.RemoveAll(a.Dir); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(watchdogs(t)) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %v", watchdogs(t))
+		}
+	}
+}
+
 func TestAWatchdogIsOfNoUseByHand(t *testing.T) {
 	a, before, plan := host(t)
 	c := waiting(t, a, plan, before, fixes.Terms{ConfirmWithin: time.Hour})
