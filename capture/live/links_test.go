@@ -95,12 +95,17 @@ func TestInterfacesComeAndGo(t *testing.T) {
 			b.link("peer0", netlink.LinkSetUp)
 			r.changes("down eth0", "up eth0", "down eth0", "up eth0")
 
+			a.link("eth0", netlink.LinkSetDown) // before Linux 6.2 an interface that is up keeps its name
 			a.link("eth0", func(l netlink.Link) error { return netlink.LinkSetName(l, "wan0") })
-			r.changes("down eth0", "up eth0", "down eth0", "up eth0", "renamed wan0 eth0")
+			a.link("wan0", netlink.LinkSetUp)
+			r.changes("down eth0", "up eth0", "down eth0", "up eth0", "down eth0", "renamed wan0 eth0", "up wan0")
 			r.hears("wan0", b, "peer0")
 
 			a.link("wan0", netlink.LinkDel)
-			r.until("it is gone", func([]Frame) bool { return r.c.Stats().LinkEvents >= 6 })
+			r.until("it is gone", func([]Frame) bool {
+				events, _ := r.c.LinkEvents(0)
+				return events[len(events)-1].Change == LinkGone
+			})
 			seen := r.c.Stats().LinkEvents
 			a.join("eth0", b, "peer0")
 			a.up("eth0")
