@@ -35,10 +35,12 @@ type flowPrinter struct {
 	w      io.Writer
 	format format
 	colour bool
-	last   map[uint64]capture.Outcome // of each flow when it was printed last
-	said   map[uint64]capture.Outcome // the same, of those whose start was seen
-	good   int                        // flows that the tracker has forgotten since, by how they had ended
-	bad    int
+	// notices says that a program asked for more than flows: a line of JSON without it is a flow.
+	notices bool
+	last    map[uint64]capture.Outcome // of each flow when it was printed last
+	said    map[uint64]capture.Outcome // the same, of those whose start was seen
+	good    int                        // flows that the tracker has forgotten since, by how they had ended
+	bad     int
 }
 
 func newFlowPrinter(w io.Writer, f format, colour bool) *flowPrinter {
@@ -116,7 +118,7 @@ func (p *flowPrinter) expected(what string, flows []capture.Flow) error {
 	return exitStatus(statusBroken)
 }
 
-// summary says what it came to: for people on standard error, for programs as the last line. names tell real servers by their MACs.
+// summary says what it came to: for people on standard error, for programs that ask for it as the last line. names tell real servers by their MACs.
 func (p *flowPrinter) summary(flows []capture.Flow, names map[capture.MAC]netip.Addr) error {
 	list := capture.ByService(flows)
 	for i := range list {
@@ -135,7 +137,7 @@ func (p *flowPrinter) summary(flows []capture.Flow, names map[capture.MAC]netip.
 
 // notice writes a line that is no flow for programs: it has the field "notice", which says what it is about.
 func (p *flowPrinter) notice(kind string, fields map[string]any) error {
-	if p.format != formatJSON {
+	if p.format != formatJSON || !p.notices {
 		return nil
 	}
 	fields["notice"] = kind

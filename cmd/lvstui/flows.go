@@ -29,6 +29,7 @@ type flowsOptions struct {
 	writeFiles int
 	vantage    roles
 	expect     string
+	notices    bool
 	format     format
 }
 
@@ -43,9 +44,9 @@ func newFlows() *cobra.Command {
 			"- is standard input. Files of several hosts (--read director.pcapng --read rs1.pcapng) give one flow each\n" +
 			"with what all of them saw. On a live capture a flow is shown when it ends or stalls; what is still open is\n" +
 			"shown at the end. What becomes of the capture itself, interfaces that go and come, drops, sampling under\n" +
-			"load, is said on standard error; in JSON these lines, and the summary, which is the last, have the field\n" +
-			"\"notice\" and are no flows. With --expect established the exit status is 0 only if at least one flow was seen from its\n" +
-			"start and each of them that came to an end was established, 2 otherwise.",
+			"load, is said on standard error; in JSON each line is a flow, and with --notices there are lines with the\n" +
+			"field \"notice\" for all of this and, as the last, the summary. With --expect established the exit status is 0 only if\n" +
+			"at least one flow was seen from its start and each of them that came to an end was established, 2 otherwise.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runFlows(cmd.Context(), opt) },
 	}
@@ -59,6 +60,7 @@ func newFlows() *cobra.Command {
 	f.Var(&opt.writeSize, "write-size", "begin another file (x.1.pcapng, x.2.pcapng …) at this size: 500K, 100M, 1G")
 	f.IntVar(&opt.writeFiles, "write-files", 0, "with --write-size: keep only so many files, the newest")
 	f.StringVar(&opt.expect, "expect", "", "established: exit with 2 unless every handshake was completed")
+	f.BoolVar(&opt.notices, "notices", false, "in JSON: also lines with the field notice: interfaces, drops and sampling, the summary")
 	f.Var(&opt.vantage, "vantage", "where it was captured: client, router, director, real-server; the default is found out from the packets")
 	f.Var(&opt.format, "format", "text for people, json for programs: one object per line; the default is text on a terminal, else json")
 	return cmd
@@ -121,6 +123,7 @@ func runFlows(ctx context.Context, opt flowsOptions) error {
 		}
 	}
 	out := newFlowPrinter(os.Stdout, opt.format, paints(os.Stdout, os.Getenv))
+	out.notices = opt.notices
 	if len(opt.read) > 0 {
 		return flowsFromFiles(opt, out)
 	}

@@ -183,7 +183,10 @@ func TestIPv6RoutesAndRules(t *testing.T) {
 	build(t, "up lo", "veth v0 p0", "sysctl net/ipv6/conf/v0/accept_dad 0", "sysctl net/ipv6/conf/v0/accept_ra 0")
 	run(t, "ip", "addr", "add", "2001:db8::11/64", "dev", "v0", "nodad")
 	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8::1")
-	time.Sleep(500 * time.Millisecond) // until link-local addresses are there
+	for ips := ""; strings.Count(ips, "fe80:") != 2 || strings.Contains(ips, "tentative"); { // their routes come with them
+		time.Sleep(50 * time.Millisecond)
+		ips = run(t, "ip", "-6", "addr", "show")
+	}
 	dump := func() string { return run(t, "ip", "-6", "route", "show", "table", "all") + run(t, "ip", "-6", "rule") }
 	before := dump()
 	a := lookAgain(t)
