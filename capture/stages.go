@@ -94,7 +94,7 @@ func (j *judgement) asClient() {
 		j.prove(iSynAckAtClient)
 	}
 	j.done = j.r.saw(clsACK) || j.r.replied()
-	j.past = !goesOn(j.out(clsSYN), j.in(clsSYNACK))
+	j.past = answeredItself(j.out(clsSYN), j.in(clsSYNACK))
 	j.expect(iSynAckAtClient, j.top >= iSynAckAtClient)
 	j.expect(iEstablished, false)
 }
@@ -150,7 +150,7 @@ func (j *judgement) asRouter() {
 	j.see(iVIPResolved, j.out(clsSYN))
 	j.see(iSynAckSent, j.in(clsSYNACK))
 	j.see(iSynAckAtClient, j.out(clsSYNACK))
-	j.past = !goesOn(j.out(clsSYN), j.in(clsSYNACK))
+	j.past = answeredItself(j.out(clsSYN), j.in(clsSYNACK))
 	ackIn, ackOut := j.in(clsACK), j.out(clsACK)
 	reply := j.in(clsReply)
 	if !reply.set {
@@ -192,10 +192,11 @@ func passedBy(syn, synAck *sighting) bool {
 	return syn.set && synAck.set && syn.src != (MAC{}) && syn.src == synAck.dst
 }
 
-// goesOn is true if the SYN was sent to one MAC and the SYN-ACK came from another: then whoever got the SYN handed it on, as a director
-// does. Where it is one MAC, a real server may have answered that was reached past the director, or it is a router's.
-func goesOn(syn, synAck *sighting) bool {
-	return syn.set && synAck.set && syn.dst != (MAC{}) && synAck.src != (MAC{}) && syn.dst != synAck.src
+// answeredItself is true if the SYN-ACK came from the MAC that the SYN was sent to: a real server may have been reached past the director, or
+// it is a router's. Where another answered, whoever got the SYN handed it on, as a director does. A capture without MACs speaks against
+// nobody.
+func answeredItself(syn, synAck *sighting) bool {
+	return syn.set && synAck.set && syn.dst != (MAC{}) && syn.dst == synAck.src
 }
 
 // conclude says how the connection went, at the time now.
