@@ -29,7 +29,7 @@ run: packages build ## lvstui on the article's failing cluster, on a real ip_vs 
 .PHONY: test
 test: packages check build ## every test: pure ones here, the others on the guest's kernel
 	@go test -timeout 15m $$(go list ./... | grep -vxF "$$(go list $(KERNEL))")
-	@go test -timeout 40m -p 2 -tags guest -exec '$(CURDIR)/$(BIN) lab test-exec' $(KERNEL)
+	@go test -timeout 25m -p 1 -tags guest -exec '$(CURDIR)/$(BIN) lab test-exec' $(KERNEL)
 
 .PHONY: check
 check: ## format, vet, staticcheck

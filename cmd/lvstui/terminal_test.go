@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -109,6 +110,7 @@ func (x *terminal) press(keys string) {
 func (x *terminal) see(within time.Duration, texts ...string) string {
 	x.t.Helper()
 	deadline := time.Now().Add(within)
+	over := ""
 	for {
 		screen, missing := x.text(), ""
 		for _, text := range texts {
@@ -120,12 +122,17 @@ func (x *terminal) see(within time.Duration, texts ...string) string {
 		case missing == "":
 			return screen
 		case time.Now().After(deadline):
-			x.t.Fatalf("no %q on the screen within %s:\n%s", missing, within, screen)
+			x.t.Fatalf("no %q on the screen within %s%s:\n%s", missing, within, over, screen)
+		}
+		if over != "" {
+			time.Sleep(20 * time.Millisecond)
+			continue
 		}
 		select {
 		case err := <-x.ended:
 			x.ended <- err
-			x.t.Fatalf("lvstui ended (%v) before %q was on the screen:\n%s", err, missing, screen)
+			// Its last words may be on their way through the terminal.
+			over, deadline = fmt.Sprintf(", and lvstui ended (%v)", err), time.Now().Add(2*time.Second)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

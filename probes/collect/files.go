@@ -1,7 +1,9 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -83,13 +85,22 @@ func (c *collector) readFiles() {
 	c.fileGaps(r)
 }
 
-// bootsHere says that the files of the root are applied at boot to the namespace that is looked at.
+// bootsHere says that the files of the root are applied at boot to the namespace that is looked at. An ordinary user cannot ask which
+// one init runs in: then it is a gap, and not a guess.
 func (c *collector) bootsHere() bool {
 	if c.opt.Root != "/" {
 		return true // somebody named it
 	}
 	comm, err := c.proc.read("1/comm")
-	return err == nil && slices.Contains(inits, strings.TrimSpace(comm)) && !c.elsewhere(1)
+	if err != nil || !slices.Contains(inits, strings.TrimSpace(comm)) {
+		return false
+	}
+	ns, err := os.Readlink(c.proc.path("1/ns/net"))
+	if errors.Is(err, fs.ErrPermission) {
+		c.s.Gaps = append(c.s.Gaps, lvs.Gap{Source: lvs.SourceFiles, Capability: "CAP_SYS_PTRACE",
+			Reason: "what the next boot gives: whether it is about this network namespace, only root may see; run it as root: sudo lvstui"})
+	}
+	return err == nil && ns == c.s.NetNS
 }
 
 // fileGaps says what could not be read.
