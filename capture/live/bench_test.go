@@ -52,7 +52,7 @@ func BenchmarkCapture(b *testing.B) {
 	b.Run("lvstui", func(b *testing.B) { benchOurs(b, budgetRate) })
 	b.Run("lvstui/flat-out", func(b *testing.B) { benchOurs(b, 0) })
 	for _, command := range []string{"tcpdump -i eth0 -s 256 -B 32768 -w /dev/null", "tcpdump -i eth0 -s 256 -B 32768 -nn -e",
-		"tshark -i eth0 -s 256 -B 32 -n -Q -w /dev/null", "tshark -i eth0 -s 256 -B 32 -n"} {
+		"tshark -i eth0 -s 256 -B 32 -n -q -w /dev/null", "tshark -i eth0 -s 256 -B 32 -n"} {
 		name := strings.Fields(command)[0]
 		if _, err := exec.LookPath(name); err != nil {
 			fmt.Printf("%s is not installed: no comparison with %q\n", name, command)
@@ -134,6 +134,9 @@ func benchTheirs(b *testing.B, command string) {
 		}
 		cmd.Stdout = nil // /dev/null
 		w.to.do(cmd.Start)
+		// What it does not say in a minute, it does not say: the benchmark must end.
+		bound := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+		defer bound.Stop()
 		lines := bufio.NewReader(words)
 		for {
 			line, err := lines.ReadString('\n')
