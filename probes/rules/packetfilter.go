@@ -39,9 +39,14 @@ func (p passage) judge(c *probes.Case) (d filter.Decision, certainty probes.Cert
 }
 
 // forSeenClients is what becomes of the clients that somebody saw, or of the assumed one. They are let through when one is, and stopped when
-// all are and their flows show it.
+// all are and their flows show it, or when one is whom another real server serves: nobody means to keep a client from every other server.
 func (p passage) forSeenClients(c *probes.Case) filter.Decision {
 	decision := filter.Decision{Verdict: filter.Unknown}
+	for _, client := range servedElsewhere(c, p.service) {
+		if decision = p.decide(client); decision.Blocked() {
+			return decision
+		}
+	}
 	clients, assumed := c.ClientsOf(p.service.Address)
 	for _, client := range clients {
 		if decision = p.decide(client); !decision.Blocked() {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -264,4 +265,57 @@ func routeToRouter(c *probes.Case, verb string) string {
 		gateway, dev = ip.String(), on
 	}
 	return "ip route " + verb + " default via " + gateway + " dev " + dev
+}
+
+// servedElsewhere are the clients of a service that wait for this real server in vain and are served by another one, as the connection tables
+// of the directors at hand have it. There an entry is past SYN_RECV when the client's ACK came, so when it got a SYN-ACK. Who was served here
+// after it began to wait is let through.
+func servedElsewhere(c *probes.Case, v lvs.Service) []netip.Addr {
+	waiting, here, there := map[netip.Addr]int{}, map[netip.Addr]int{}, map[netip.Addr]int{} // seconds since the client's last packet
+	for _, d := range c.Cluster.With(lvs.RoleDirector) {
+		if d == c.Host || d.Snapshot.IPVS == nil || d.Snapshot.IPVS.Connections == nil {
+			continue
+		}
+		for _, conn := range d.Snapshot.IPVS.Connections.Sample {
+			age, served := quietFor(conn, d.Snapshot.IPVS.Timeouts)
+			if conn.Virtual != netip.AddrPortFrom(v.Address, v.Port) || conn.Protocol != v.Protocol || !served && conn.State != "SYN_RECV" {
+				continue
+			}
+			latest := there
+			if c.Has(conn.Destination.Addr()) {
+				latest = map[bool]map[netip.Addr]int{true: here, false: waiting}[served]
+			} else if !served {
+				continue
+			}
+			if client := conn.Client.Addr(); latest[client] == 0 || age < latest[client] {
+				latest[client] = age
+			}
+		}
+	}
+	var out []netip.Addr
+	for _, client := range slices.SortedFunc(maps.Keys(waiting), netip.Addr.Compare) {
+		if there[client] > 0 && (here[client] == 0 || waiting[client] < here[client]) {
+			out = append(out, client)
+		}
+	}
+	return out
+}
+
+// quietFor is for how many seconds, at least 1, no packet of a connection has come, which its timer tells, and whether it is in a state that
+// it only reaches by the client's ACK (net/netfilter/ipvs/ip_vs_proto_tcp.c).
+func quietFor(conn lvs.Connection, timeouts *lvs.Timeouts) (seconds int, served bool) {
+	limit := 60 // of SYN_RECV, for which there is no setting
+	switch conn.State {
+	case "ESTABLISHED":
+		limit, served = 900, true
+		if timeouts != nil && timeouts.TCP > 0 {
+			limit = int(timeouts.TCP)
+		}
+	case "FIN_WAIT", "TIME_WAIT":
+		limit, served = 120, true
+		if timeouts != nil && timeouts.TCPFin > 0 && conn.State == "FIN_WAIT" {
+			limit = int(timeouts.TCPFin)
+		}
+	}
+	return max(limit-conn.Expires, 1), served
 }

@@ -166,6 +166,21 @@ func rsInputFirewall(c *probes.Case, s *stop) probes.Finding {
 
 // onlyForRIP is what a real server alone can tell: a port on which something listens is open for an address of its card and closed for the VIP.
 func onlyForRIP(c *probes.Case) []probes.Finding {
+	var out []probes.Finding
+	for _, s := range openForOwnOnly(c, rsDevices, func(n needed, dev string, own netip.Addr) filter.Decision {
+		return c.Filter().Received(filter.Packet{Iif: dev, Dst: own, Protocol: n.protocol, DstPort: n.port, State: "new"})
+	}) {
+		f := rsInputFirewall(c, s)
+		f.Certainty = probes.Strong
+		f.Why += " Something listens on the port, and the port is open for this host's own address."
+		out = append(out, f)
+	}
+	return out
+}
+
+// openForOwnOnly are the rules that stop packets of a VIP on ports on which something listens and let those of an address of the same card
+// pass, whoever the client is. decide is the filter's decision on a packet for, or from, an address of this host.
+func openForOwnOnly(c *probes.Case, devices func(*probes.Case, netip.Addr) []string, decide func(n needed, dev string, own netip.Addr) filter.Decision) []*stop {
 	var all stops
 	for _, vip := range servedVIPs(c) {
 		if local, known := vipLocal(c, vip); !known || !local || len(c.HoldsOnWire(vip)) > 0 || !lvsIntended(c, vip) || servedNow(c, vip) {
@@ -176,38 +191,27 @@ func onlyForRIP(c *probes.Case) []probes.Finding {
 			if sock.Protocol != lvs.TCP || !listens(c, n) || redirects(c, n) != matchNo {
 				continue
 			}
-			if d, ok := closedForVIP(c, n); ok {
+			if d := stoppedForVIPOnly(c, n, devices(c, vip), decide); d.Blocked() {
 				all.add(d, probes.Strong, lvs.Service{Protocol: lvs.TCP, Address: vip, Port: sock.Port}, "", false)
 			}
 		}
 	}
-	var out []probes.Finding
-	for _, s := range all.sorted() {
-		f := rsInputFirewall(c, s)
-		f.Certainty = probes.Strong
-		f.Why += " Something listens on the port, and the port is open for this host's own address."
-		out = append(out, f)
-	}
-	return out
+	return all.sorted()
 }
 
-// closedForVIP tells whether a port is closed for the VIP and open for an own address on all cards.
-func closedForVIP(c *probes.Case, n needed) (filter.Decision, bool) {
-	var stopped filter.Decision
-	for _, dev := range rsDevices(c, n.vip) {
-		p := filter.Packet{Iif: dev, Dst: n.vip, Protocol: n.protocol, DstPort: n.port, State: "new"}
-		d := c.Filter().Received(p)
+// stoppedForVIPOnly is what stops packets of a VIP on all devices and lets those of an own address pass on one of them.
+func stoppedForVIPOnly(c *probes.Case, n needed, devices []string, decide func(n needed, dev string, own netip.Addr) filter.Decision) (stopped filter.Decision) {
+	for _, dev := range devices {
+		d := decide(n, dev, n.vip)
 		if !d.Blocked() {
-			return d, false
+			return d
 		}
 		for _, a := range c.Snapshot.Addresses {
-			if a.Device == dev && a.Scope == "global" && a.Prefix.Addr().Is4() == n.vip.Is4() && a.Prefix.Addr() != n.vip {
-				p.Dst = a.Prefix.Addr()
-				if c.Filter().Received(p).Verdict == filter.Accept {
-					stopped = d
-				}
+			own := a.Prefix.Addr()
+			if a.Device == dev && a.Scope == "global" && own.Is4() == n.vip.Is4() && own != n.vip && decide(n, dev, own).Verdict == filter.Accept {
+				stopped = d
 			}
 		}
 	}
-	return stopped, stopped.Blocked()
+	return stopped
 }

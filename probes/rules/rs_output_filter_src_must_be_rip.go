@@ -74,23 +74,10 @@ func answersStopped(c *probes.Case, s *stop, severity probes.Severity) probes.Fi
 // onlyFromRIP is what a real server alone can tell: a packet from a port on which something listens may leave with an address of the card
 // as source, and may not with the VIP, whoever the client is.
 func onlyFromRIP(c *probes.Case) []probes.Finding {
-	var all stops
-	for _, vip := range servedVIPs(c) {
-		if local, known := vipLocal(c, vip); !known || !local || len(c.HoldsOnWire(vip)) > 0 || !lvsIntended(c, vip) || servedNow(c, vip) {
-			continue
-		}
-		for _, sock := range c.Snapshot.Sockets {
-			n := needed{vip: vip, protocol: sock.Protocol, port: sock.Port}
-			if sock.Protocol != lvs.TCP || !listens(c, n) || redirects(c, n) != matchNo {
-				continue
-			}
-			if d, ok := keptFromVIP(c, n); ok {
-				all.add(d, probes.Strong, lvs.Service{Protocol: lvs.TCP, Address: vip, Port: sock.Port}, "", false)
-			}
-		}
-	}
 	var out []probes.Finding
-	for _, s := range all.sorted() {
+	for _, s := range openForOwnOnly(c, answerDevices, func(n needed, dev string, own netip.Addr) filter.Decision {
+		return c.Filter().Sent(filter.Packet{Oif: dev, Src: own, Protocol: n.protocol, SrcPort: n.port, State: "established"})
+	}) {
 		severity := probes.Hazard
 		if s.decision.Counted() {
 			severity = probes.Outage // it has stopped packets, and it stops none but those
@@ -101,27 +88,6 @@ func onlyFromRIP(c *probes.Case) []probes.Finding {
 		out = append(out, f)
 	}
 	return out
-}
-
-// keptFromVIP tells whether answers from the VIP may not leave over any card, while those from the card's own address may.
-func keptFromVIP(c *probes.Case, n needed) (filter.Decision, bool) {
-	var stopped filter.Decision
-	for _, dev := range answerDevices(c, n.vip) {
-		p := filter.Packet{Oif: dev, Src: n.vip, Protocol: n.protocol, SrcPort: n.port, State: "established"}
-		d := c.Filter().Sent(p)
-		if !d.Blocked() {
-			return d, false
-		}
-		for _, a := range c.Snapshot.Addresses {
-			if a.Device == dev && a.Scope == "global" && a.Prefix.Addr().Is4() == n.vip.Is4() && a.Prefix.Addr() != n.vip {
-				p.Src = a.Prefix.Addr()
-				if c.Filter().Sent(p).Verdict == filter.Accept {
-					stopped = d
-				}
-			}
-		}
-	}
-	return stopped, stopped.Blocked()
 }
 
 // answerDevices are the devices over which answers from a VIP leave, all that it may be where no client was seen or no route tells.
