@@ -7,14 +7,20 @@ const ahead = 16
 // from memory, and waiting for it is most of the cost of a packet. So the flows of a few packets are looked up first, one right after
 // the other: the processor waits for all of them at once.
 func (t *Tracker) AddBatch(packets []*Packet) {
+	var ends [ahead]lookup
 	for len(packets) > 0 {
 		few := packets[:min(len(packets), ahead)]
 		packets = packets[len(few):]
-		if t.Len() > cachedFlows {
-			t.touch(few)
+		for n, p := range few {
+			if p.Kind == TCP {
+				ends[n] = t.index.lookup(protoTCP, p.Src, p.Dst, p.SrcPort, p.DstPort)
+			}
 		}
-		for _, p := range few {
-			t.Add(p)
+		if t.Len() > cachedFlows {
+			t.touch(few, &ends)
+		}
+		for n, p := range few {
+			t.add(p, &ends[n])
 		}
 	}
 }
@@ -22,28 +28,33 @@ func (t *Tracker) AddBatch(packets []*Packet) {
 // cachedFlows is about how many records the processor's own cache holds.
 const cachedFlows = 2000
 
-func (t *Tracker) touch(packets []*Packet) {
-	var found [ahead]uint32
+// touch reads what add will: the places in the index, then the records, then where their next events go, for each packet at once.
+func (t *Tracker) touch(packets []*Packet, ends *[ahead]lookup) {
+	var found [ahead]*record
+	var sum int64 // kept, or the compiler would leave the reading out
 	for n, p := range packets {
-		if p.Kind == TCP {
-			key, _ := keyOf(protoTCP, p.Src, p.Dst, p.SrcPort, p.DstPort)
-			found[n] = t.index.hash(&key)
+		if p.Kind != TCP {
+			continue
+		}
+		if i := t.index.likely(ends[n].hash); i >= 0 {
+			found[n] = t.recs.at(i)
+		} else if p.Flags.Has(SYN) {
+			sum += int64(*t.opening(p.Src, p.SrcPort, p.Seq))
+		}
+	}
+	for n, p := range packets {
+		if r := found[n]; r != nil {
+			slot := slotIn
+			if p.Dir == Out {
+				slot = slotOut
+			}
+			sum += r.last + int64(r.isn) + r.lanes[toVirtual][slot].lastTime + r.lanes[toClient][slot].lastTime
 		}
 	}
 	for n := range packets {
-		found[n] = t.index.places[found[n]&t.index.mask].rec // nearly always the right one, and no harm if not
-	}
-	var sum int64 // kept, or the compiler would leave the reading out
-	for n, p := range packets {
-		if found[n] == 0 {
-			continue
+		if r := found[n]; r != nil && r.lastPage >= 0 {
+			sum += t.pages.at(r.lastPage).recs[r.eventCount%pageEvents].time
 		}
-		r := t.recs.at(int32(found[n] - 1))
-		slot := slotIn
-		if p.Dir == Out {
-			slot = slotOut
-		}
-		sum += int64(r.isn) + r.lanes[toVirtual][slot].lastTime + r.lanes[toClient][slot].lastTime
 	}
 	t.touched += sum
 }

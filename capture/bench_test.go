@@ -35,24 +35,21 @@ func BenchmarkAdd(b *testing.B) {
 	for _, flows := range []int{1000, defaultFlows} {
 		b.Run(strconv.Itoa(flows), func(b *testing.B) {
 			tr := NewTracker(Config{})
-			client := func(i int) netip.AddrPort {
-				return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(1024+i))
-			}
 			for i := range flows {
-				feed(tr, conversation(client(i))[:1])
+				feed(tr, conversation(clientOf(uint32(i)))[:1])
 			}
-			var batch [64]Packet // as they lie in the cache when they have just been decoded
-			var list []*Packet
+			var batch benchBatch
+			list := batch.list()
 			for n := range batch {
 				batch[n] = articlePackets()[2]
-				list = append(list, &batch[n])
+				batch[n].Dir = In
 			}
 			at := batch[0].Time
 			b.ReportAllocs()
 			i := 0
 			began := processorTime()
 			for b.Loop() {
-				c := client(i * 7919 % flows) // not in the order of memory
+				c := clientOf(uint32(i * 7919 % flows)) // not in the order of memory
 				p := &batch[i%len(batch)]
 				p.Src, p.SrcPort, p.Time, p.IPID = c.Addr(), c.Port(), at+int64(i), uint16(i)
 				if i++; i%len(batch) == 0 {
@@ -71,21 +68,87 @@ func processorTime() int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
+// BenchmarkConversations is what a busy client's or router's side is like: as many conversations side by side as the table holds, each packet of
+// another one than those before it, its frame remembered; where one ends another begins, and evicts the oldest that is over.
+func BenchmarkConversations(b *testing.B) {
+	tr := NewTracker(Config{})
+	script := articlePackets()
+	for i := range script {
+		script[i].Dir = In
+		if script[i].Src == articleClient.Addr() {
+			script[i].Dir = Out
+		}
+	}
+	type talk struct{ client, said uint32 }
+	talks := make([]talk, defaultFlows-len(benchBatch{}))
+	for i := range talks {
+		talks[i] = talk{uint32(i), uint32(i % len(script))}
+	}
+	var batch benchBatch
+	list := batch.list()
+	next, at := uint32(len(talks)), script[0].Time
+	b.ReportAllocs()
+	i := 0
+	began := processorTime()
+	for b.Loop() {
+		c := &talks[i*7919%len(talks)] // not in the order of memory
+		p := &batch[i%len(batch)]
+		*p = script[c.said]
+		if client := clientOf(c.client); p.Dir == Out {
+			p.Src, p.SrcPort = client.Addr(), client.Port()
+		} else {
+			p.Dst, p.DstPort = client.Addr(), client.Port()
+		}
+		p.Time = at + int64(i)
+		if c.said++; int(c.said) == len(script) {
+			*c = talk{client: next}
+			next++
+		}
+		if i++; i%len(batch) == 0 {
+			tr.AddBatch(list)
+		}
+	}
+	b.ReportMetric(float64(processorTime()-began)/float64(b.N), "cpu-ns/op")
+}
+
 // BenchmarkNewFlows is a flood: every packet begins a flow and evicts one.
 func BenchmarkNewFlows(b *testing.B) {
 	tr := NewTracker(Config{})
-	p := articlePackets()[0]
+	var batch benchBatch
+	list := batch.list()
+	at := articlePackets()[0].Time
 	b.ReportAllocs()
 	n := uint32(0)
+	began := processorTime()
 	for b.Loop() {
-		n++
-		p.Src = netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-		p.Seq = n
-		p.Time++
-		tr.Add(&p)
+		p := &batch[int(n)%len(batch)]
+		if n++; n <= uint32(len(batch)) {
+			*p = articlePackets()[0]
+			p.Dir = In
+		}
+		p.Src, p.Seq, p.Time = clientOf(n).Addr(), n, at+int64(n)
+		if int(n)%len(batch) == 0 {
+			tr.AddBatch(list)
+		}
 	}
+	b.ReportMetric(float64(processorTime()-began)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(tr.Len()), "flows-kept")
 	b.ReportMetric(float64(tr.Stats().Evicted), "evicted")
+}
+
+// benchBatch is packets as they lie in the cache when they have just been decoded.
+type benchBatch [64]Packet
+
+func (b *benchBatch) list() []*Packet {
+	var list []*Packet
+	for n := range b {
+		list = append(list, &b[n])
+	}
+	return list
+}
+
+func clientOf(i uint32) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(1024+i))
 }
 
 // BenchmarkMillionFlows tells the memory that a million flows leave behind.

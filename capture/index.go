@@ -67,30 +67,53 @@ func (x *flowIndex) hash(k *flowKey) uint32 {
 	return uint32(h ^ l ^ h>>32 ^ l>>32)
 }
 
+// lookup is what finds the flow of a packet: its key, the key's hash, and whether the packet's source is its lo end.
+type lookup struct {
+	key     flowKey
+	hash    uint32
+	srcIsLo bool
+}
+
+func (x *flowIndex) lookup(proto uint8, src, dst netip.Addr, sport, dport uint16) (l lookup) {
+	l.key, l.srcIsLo = keyOf(proto, src, dst, sport, dport)
+	l.hash = x.hash(&l.key)
+	return l
+}
+
+// again is the lookup for a key that a record holds.
+func (x *flowIndex) again(k *flowKey) *lookup { return &lookup{key: *k, hash: x.hash(k)} }
+
 // find gives the number of the key's record, or -1.
-func (x *flowIndex) find(k *flowKey, recs *slab[record]) int32 {
-	h := x.hash(k)
-	for at := h & x.mask; ; at = (at + 1) & x.mask {
+func (x *flowIndex) find(l *lookup, recs *slab[record]) int32 {
+	for at := l.hash & x.mask; ; at = (at + 1) & x.mask {
 		p := x.places[at]
 		if p.rec == 0 {
 			return -1
 		}
-		if p.hash == h && recs.at(int32(p.rec-1)).key.is(k) {
+		if p.hash == l.hash && recs.at(int32(p.rec-1)).key.is(&l.key) {
 			return int32(p.rec - 1)
 		}
 	}
 }
 
+// likely is find without a look at the record: its hash alone must do.
+func (x *flowIndex) likely(hash uint32) int32 {
+	at := hash & x.mask
+	for x.places[at].rec != 0 && x.places[at].hash != hash {
+		at = (at + 1) & x.mask
+	}
+	return int32(x.places[at].rec) - 1
+}
+
 // set makes i the key's record, in the place of an earlier one.
-func (x *flowIndex) set(k *flowKey, i int32, recs *slab[record]) {
-	h := x.hash(k)
-	at := h & x.mask
+func (x *flowIndex) set(l *lookup, i int32, recs *slab[record]) {
+	at := l.hash & x.mask
 	for ; x.places[at].rec != 0; at = (at + 1) & x.mask {
-		if p := x.places[at]; p.hash == h && recs.at(int32(p.rec-1)).key.is(k) {
+		if p := x.places[at]; p.hash == l.hash && recs.at(int32(p.rec-1)).key.is(&l.key) {
 			break
 		}
 	}
-	x.places[at] = indexPlace{h, uint32(i + 1)}
+	x.places[at] = indexPlace{l.hash, uint32(i + 1)}
 }
 
 // remove takes the key out if i is its record, and closes the gap, so that nothing behind it is lost.

@@ -40,19 +40,19 @@ func TestIndexIsAMap(t *testing.T) {
 		} else {
 			i := recs.take()
 			recs.at(i).key = key
-			x.set(&recs.at(i).key, i, &recs)
+			x.set(x.again(&recs.at(i).key), i, &recs)
 			want[key] = i
 			live = append(live, i)
 		}
-		if i, ok := want[key]; !ok && x.find(&key, &recs) != -1 || ok && x.find(&key, &recs) != i {
-			t.Fatalf("step %d: found %d, want %d %v", step, x.find(&key, &recs), i, ok)
+		if i, ok := want[key]; !ok && x.find(x.again(&key), &recs) != -1 || ok && x.find(x.again(&key), &recs) != i {
+			t.Fatalf("step %d: found %d, want %d %v", step, x.find(x.again(&key), &recs), i, ok)
 		}
 	}
 	if x.used() != len(want) {
 		t.Errorf("%d places in use for %d keys", x.used(), len(want))
 	}
 	for key, i := range want {
-		if got := x.find(&key, &recs); got != i {
+		if got := x.find(x.again(&key), &recs); got != i {
 			t.Errorf("%v: found %d, want %d", key, got, i)
 		}
 	}

@@ -51,7 +51,7 @@ func (t *Tracker) relate(p *Packet) {
 		if i < 0 {
 			return
 		}
-		if r := t.recs.at(i); t.index.find(&r.key, &t.recs) == i && r.virtual() != netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort) {
+		if r := t.recs.at(i); t.index.find(t.index.again(&r.key), &t.recs) == i && r.virtual() != netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort) {
 			r.flags |= answeredElsewhere
 			t.answers[i] = netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort)
 		}

@@ -60,8 +60,8 @@ func (t *Tracker) Flow(k Key) (Flow, bool) {
 	default:
 		return Flow{}, false
 	}
-	key, _ := keyOf(proto, k.Client.Addr(), k.Virtual.Addr(), k.Client.Port(), k.Virtual.Port())
-	i := t.index.find(&key, &t.recs)
+	ends := t.index.lookup(proto, k.Client.Addr(), k.Virtual.Addr(), k.Client.Port(), k.Virtual.Port())
+	i := t.index.find(&ends, &t.recs)
 	if i < 0 {
 		return Flow{}, false
 	}
@@ -127,7 +127,7 @@ func (t *Tracker) addMACs(f *Flow, j *judgement) {
 		f.RealServerMAC = j.in(clsSYNACK).src
 	}
 	if j.r.has(answeredElsewhere) {
-		f.AnsweredFrom = t.answers[t.index.find(&j.r.key, &t.recs)]
+		f.AnsweredFrom = t.answers[t.index.find(t.index.again(&j.r.key), &t.recs)]
 	}
 	if j.in(clsSYN).tunnel || j.out(clsSYN).tunnel {
 		f.Forward = string(lvs.IPIP)

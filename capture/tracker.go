@@ -148,11 +148,20 @@ func (t *Tracker) Advance(now time.Time) { t.now = max(t.now, now.UnixNano()) }
 
 // Add takes the next packet. It keeps nothing of p.
 func (t *Tracker) Add(p *Packet) {
+	var ends lookup
+	if p.Kind == TCP {
+		ends = t.index.lookup(protoTCP, p.Src, p.Dst, p.SrcPort, p.DstPort)
+	}
+	t.add(p, &ends)
+}
+
+// add takes p, whose flow over TCP, if it is of one, ends finds.
+func (t *Tracker) add(p *Packet, ends *lookup) {
 	t.stats.Packets++
 	t.now = max(t.now, p.Time)
 	switch {
 	case p.Kind == TCP && !p.Fragment:
-		t.addTCP(p)
+		t.addTCP(p, ends)
 	case p.Kind == UDP && !p.Fragment:
 		t.addUDP(p)
 	case p.Kind == ICMP && p.Quote.Valid:
@@ -166,22 +175,21 @@ func (t *Tracker) Add(p *Packet) {
 	}
 }
 
-func (t *Tracker) addTCP(p *Packet) {
-	key, srcIsLo := keyOf(protoTCP, p.Src, p.Dst, p.SrcPort, p.DstPort)
-	i := t.index.find(&key, &t.recs)
+func (t *Tracker) addTCP(p *Packet, ends *lookup) {
+	i := t.index.find(ends, &t.recs)
 	known := i >= 0
-	if known && t.reused(t.recs.at(i), p, srcIsLo) {
+	if known && t.reused(t.recs.at(i), p, ends.srcIsLo) {
 		known = false
 	}
 	if !known {
-		if i = t.begin(key, srcIsLo, p); i < 0 {
+		if i = t.begin(ends, p); i < 0 {
 			t.stats.Ignored++
 			return
 		}
 	}
 	r := t.recs.at(i)
 	way := toClient
-	if srcIsLo == r.clientIsLo {
+	if ends.srcIsLo == r.clientIsLo {
 		way = toVirtual
 	}
 	r.last = max(r.last, p.Time)
@@ -216,16 +224,16 @@ func (t *Tracker) reused(r *record, p *Packet, srcIsLo bool) bool {
 }
 
 // begin opens a record for the flow that p belongs to, or gives -1 if it is none to follow.
-func (t *Tracker) begin(key flowKey, srcIsLo bool, p *Packet) int32 {
+func (t *Tracker) begin(ends *lookup, p *Packet) int32 {
 	if p.Flags.Has(RST) { // nothing can be said of a connection from its end alone
 		return -1
 	}
 	t.relate(p)
-	clientIsLo, ok := t.orient(srcIsLo, p)
+	clientIsLo, ok := t.orient(ends.srcIsLo, p)
 	if !ok {
 		return -1
 	}
-	i := t.open(key, clientIsLo, p)
+	i := t.open(ends, clientIsLo, p)
 	if i >= 0 && len(t.cfg.Virtuals) == 0 && len(t.vips) < maxVIPs && p.Flags.Has(SYN) {
 		t.vips[t.recs.at(i).virtual().Addr()] = struct{}{}
 	}
@@ -233,7 +241,7 @@ func (t *Tracker) begin(key flowKey, srcIsLo bool, p *Packet) int32 {
 }
 
 // open takes a record for a new flow, another's if need be.
-func (t *Tracker) open(key flowKey, clientIsLo bool, p *Packet) int32 {
+func (t *Tracker) open(ends *lookup, clientIsLo bool, p *Packet) int32 {
 	i := t.recs.take()
 	if i < 0 {
 		t.evict()
@@ -244,11 +252,11 @@ func (t *Tracker) open(key flowKey, clientIsLo bool, p *Packet) int32 {
 	t.nextID++
 	t.stats.Flows++
 	r := t.recs.at(i)
-	r.key, r.clientIsLo, r.id = key, clientIsLo, t.nextID
+	r.key, r.clientIsLo, r.id = ends.key, clientIsLo, t.nextID
 	r.first, r.last = p.Time, p.Time
 	r.events, r.lastPage = -1, -1
 	t.live.push(&t.recs, i)
-	t.index.set(&r.key, i, &t.recs)
+	t.index.set(ends, i, &t.recs)
 	t.remember(i, p)
 	return i
 }
@@ -310,14 +318,14 @@ func (t *Tracker) evict() {
 
 func (t *Tracker) addICMP(p *Packet) {
 	q := &p.Quote
-	key, srcIsLo := keyOf(q.Proto, q.Src, q.Dst, q.SrcPort, q.DstPort)
-	i := t.index.find(&key, &t.recs)
+	ends := t.index.lookup(q.Proto, q.Src, q.Dst, q.SrcPort, q.DstPort)
+	i := t.index.find(&ends, &t.recs)
 	if i < 0 {
 		t.stats.Ignored++
 		return
 	}
 	r := t.recs.at(i)
-	aboutClient := srcIsLo == r.clientIsLo // complains about a packet of the client
+	aboutClient := ends.srcIsLo == r.clientIsLo // complains about a packet of the client
 	if aboutClient && r.has(hasISN) && !r.has(ackAdvanced) && q.Seq != r.isn && !r.answered() {
 		t.stats.Ignored++ // about an earlier connection on these ports
 		return

@@ -38,8 +38,8 @@ func (t *Tracker) datagramService(p *Packet) (srcIsClient, ok bool) {
 }
 
 func (t *Tracker) addUDP(p *Packet) {
-	key, srcIsLo := keyOf(protoUDP, p.Src, p.Dst, p.SrcPort, p.DstPort)
-	i := t.index.find(&key, &t.recs)
+	ends := t.index.lookup(protoUDP, p.Src, p.Dst, p.SrcPort, p.DstPort)
+	i := t.index.find(&ends, &t.recs)
 	known := i >= 0
 	if known && p.Time-t.recs.at(i).last > datagramIdle {
 		known = false
@@ -47,7 +47,7 @@ func (t *Tracker) addUDP(p *Packet) {
 	if !known {
 		srcIsClient, ok := t.datagramService(p)
 		if ok {
-			i = t.open(key, srcIsLo == srcIsClient, p)
+			i = t.open(&ends, ends.srcIsLo == srcIsClient, p)
 		}
 		if !ok || i < 0 {
 			t.stats.Ignored++
@@ -56,7 +56,7 @@ func (t *Tracker) addUDP(p *Packet) {
 	}
 	r := t.recs.at(i)
 	way := toClient
-	if srcIsLo == r.clientIsLo {
+	if ends.srcIsLo == r.clientIsLo {
 		way = toVirtual
 	}
 	r.last = max(r.last, p.Time)
