@@ -52,14 +52,19 @@ func (t *Tracker) relate(p *Packet) {
 			return
 		}
 		if r := t.recs.at(i); t.index.find(t.index.again(&r.key), &t.recs) == i && r.virtual() != netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort) {
-			r.flags |= answeredElsewhere
-			t.answers[i] = netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort)
+			t.noteAnswer(i, p)
 		}
 	default:
 		if i := t.openedBy(p.Src, p.SrcPort, p.Seq); i >= 0 && t.recs.at(i).virtual().Addr() != p.Dst.Unmap() {
 			t.recs.at(i).flags |= readdressed
 		}
 	}
+}
+
+// noteAnswer notes who answered in flow i instead of the VIP.
+func (t *Tracker) noteAnswer(i int32, p *Packet) {
+	t.recs.at(i).flags |= answeredElsewhere
+	t.answers[i] = netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort)
 }
 
 // remember files record i under the SYN that began it. The first address the SYN was for is the one that counts.

@@ -20,6 +20,7 @@ const (
 	ReplyOnLoopback                    // the SYN-ACK was on lo
 	AnsweredByAnother                  // ARP: more than one MAC answers for the VIP
 	AnsweredElsewhere                  // the SYN-ACK came from another address than the VIP
+	DatagramElsewhere                  // the same of a reply over UDP
 	Readdressed                        // the same SYN was seen with another destination address
 )
 
@@ -47,7 +48,8 @@ func (t *Tracker) clues(j *judgement) Clue {
 	set(ReplyToSynSender, reply.set && in.set && in.src != (MAC{}) && reply.dst == in.src)
 	set(ReplyOnLoopback, reply.set && t.names[reply.ifindex] == "lo")
 	set(AnsweredByAnother, t.arp.answerers(r.virtual().Addr()) > 1)
-	set(AnsweredElsewhere, r.has(answeredElsewhere))
+	set(AnsweredElsewhere, r.has(answeredElsewhere) && !r.udp())
+	set(DatagramElsewhere, r.has(answeredElsewhere) && r.udp())
 	set(Readdressed, r.has(readdressed))
 	set(ReplyAtDirector, j.vantage == lvs.RoleDirector && j.in(clsSYNACK).set)
 	return c
@@ -66,6 +68,7 @@ type decoderRow struct {
 var decoder = []decoderRow{
 	{"", "", AnsweredByAnother, []string{"rs-answers-arp", "vrrp-split-brain", "duplicate-vip", "proxy-arp-steals-vip"}},
 	{"", "", AnsweredElsewhere, []string{"forward-method-not-dr"}},
+	{"", "", DatagramElsewhere, []string{"udp-wrong-source", "forward-method-not-dr"}},
 	{lvs.RoleDirector, "", Readdressed, []string{"forward-method-not-dr"}},
 
 	{lvs.RoleDirector, lvs.SynScheduled, RSTOut, []string{"service-not-in-ipvs", "non-syn-no-entry-after-failover", "wrong-netns", "fwmark-no-local-route"}},

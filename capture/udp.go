@@ -47,7 +47,11 @@ func (t *Tracker) addUDP(p *Packet) {
 	if !known {
 		srcIsClient, ok := t.datagramService(p)
 		if ok {
-			i = t.open(&ends, ends.srcIsLo == srcIsClient, p)
+			if i = t.open(&ends, ends.srcIsLo == srcIsClient, p); i >= 0 && srcIsClient {
+				*t.request(p.Src, p.SrcPort, p.DstPort) = i
+			}
+		} else {
+			t.relateDatagram(p)
 		}
 		if !ok || i < 0 {
 			t.stats.Ignored++
@@ -61,6 +65,25 @@ func (t *Tracker) addUDP(p *Packet) {
 	}
 	r.last = max(r.last, p.Time)
 	t.observeDatagram(r, p, way)
+}
+
+// request is the place in the table of openings for a client's request to a service's port.
+func (t *Tracker) request(client netip.Addr, port, service uint16) *int32 {
+	return t.opening(client, port, uint32(service))
+}
+
+// relateDatagram notes a datagram that is the answer to a request which is followed, but for its source: a program that is bound to all
+// addresses answers from the one that the route gives (net/ipv4/udp.c, udp_sendmsg).
+func (t *Tracker) relateDatagram(p *Packet) {
+	i := *t.request(p.Dst, p.DstPort, p.SrcPort)
+	if i < 0 {
+		return
+	}
+	r := t.recs.at(i)
+	if v := r.virtual(); r.protocol() == lvs.UDP && t.index.find(t.index.again(&r.key), &t.recs) == i && r.client() == netip.AddrPortFrom(p.Dst.Unmap(), p.DstPort) &&
+		v.Port() == p.SrcPort && v.Addr() != p.Src.Unmap() && p.Time-r.last <= datagramIdle {
+		t.noteAnswer(i, p)
+	}
 }
 
 // observeDatagram writes p down. Whether a client asks again or asks for something else cannot be told.

@@ -111,3 +111,36 @@ func TestOtherDatagrams(t *testing.T) {
 		}
 	}
 }
+
+// TestDatagramAnsweredFromElsewhere: a program bound to all addresses answers from the RIP. What else that address sends says nothing.
+func TestDatagramAnsweredFromElsewhere(t *testing.T) {
+	rip := netip.MustParseAddrPort("192.168.10.11:80")
+	cfg := article53
+	cfg.Vantage = lvs.RoleRealServer
+	reply := func(src netip.AddrPort, port uint16) []Packet {
+		p := datagram(rsOut, toClient, time.Millisecond, 90)
+		p.Src, p.SrcPort, p.DstPort = src.Addr(), src.Port(), port
+		return []Packet{datagram(rsIn, toVirtual, 0, 40), p}
+	}
+	for name, c := range map[string]struct {
+		packets []Packet
+		want    netip.AddrPort
+	}{
+		"from the RIP":   {reply(rip, articleClient.Port()), rip},
+		"from the VIP":   {reply(articleVirtual, articleClient.Port()), netip.AddrPort{}},
+		"another port":   {reply(netip.AddrPortFrom(rip.Addr(), 5353), articleClient.Port()), netip.AddrPort{}},
+		"another client": {reply(rip, articleClient.Port()+1), netip.AddrPort{}},
+	} {
+		tr := NewTracker(cfg)
+		feed(tr, c.packets)
+		tr.Advance(tr.Now().Add(4 * time.Second))
+		flows := tr.Flows()
+		if len(flows) != 1 || flows[0].AnsweredFrom != c.want {
+			t.Errorf("%s: %+v", name, flows)
+			continue
+		}
+		if got := flows[0].Suspects; c.want.IsValid() && (len(got) == 0 || got[0] != "udp-wrong-source") {
+			t.Errorf("%s: suspects %v", name, got)
+		}
+	}
+}

@@ -105,6 +105,9 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 				stages[i].reached++
 				stages[i].run++
 			case lvs.Missing:
+				if needNoAnswer(f, stage) {
+					continue
+				}
 				stages[i].due++
 				stages[i].run = 0
 			case lvs.Unobservable:
@@ -113,6 +116,11 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 		}
 	}
 	return stages, h.Flows != nil
+}
+
+// needNoAnswer tells that a flow without an answer may be as it should be: over UDP there are services that never answer, such as syslog.
+func needNoAnswer(f capture.Flow, stage lvs.Stage) bool {
+	return f.Protocol == lvs.UDP && (stage == lvs.SynAckSent || stage == lvs.SynAckAtClient) && f.ICMP == nil && !f.AnsweredFrom.IsValid()
 }
 
 // recentFlows are the recent flows to all VIPs of the cluster, oldest first.

@@ -69,6 +69,9 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config, block
 			}
 		}
 	}
+	if len(cfg.UDP) == 0 {
+		cfg.UDP = datagramServices(s)
+	}
 	if len(cfg.Virtuals) > maxFilterVIPs {
 		cfg.Virtuals = nil
 	}
@@ -92,6 +95,23 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config, block
 		return nil, err
 	}
 	return &ear{capture: c, config: cfg, began: time.Now(), only: interfaces, neighbours: destinationsByMAC(s), tracker: capture.NewTracker(cfg), named: map[int32]bool{}}, nil
+}
+
+// maxDatagramServices bounds what is followed over UDP on a real server.
+const maxDatagramServices = 1024
+
+// datagramServices are the services over UDP that a real server may have: a socket's port at each address that looks like a VIP.
+func datagramServices(s *lvs.Snapshot) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, vip := range probes.Parked(s) {
+		for _, sock := range s.Sockets {
+			v := netip.AddrPortFrom(vip, sock.Port)
+			if a := sock.Address.Unmap(); sock.Protocol == lvs.UDP && (a == vip || a.IsUnspecified()) && len(out) < maxDatagramServices && !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
 }
 
 // destinationMACs are the MACs of this director's destinations, as far as the neighbour table has them.

@@ -119,6 +119,8 @@ func gotIt(want Service, results []lab.Result) bool {
 	switch want.Kind {
 	case "any":
 		return true
+	case "unserved":
+		return s.OK == 0
 	case "served":
 		return s.OK == len(results) && (want.Server == "" || s.Servers[want.Server] == s.OK)
 	case "partly":

@@ -230,7 +230,7 @@ func (s *Scenario) client(words []string, clusters []string) error {
 		w.Server = words[1]
 	case len(words) == 2 && w.Kind == "partly":
 		w.Lost = words[1]
-	case len(words) == 1 && slices.Contains([]string{"served", "refused", "timeout", "unreachable", "broken", "any"}, w.Kind):
+	case len(words) == 1 && slices.Contains([]string{"served", "refused", "timeout", "unreachable", "broken", "unserved", "any"}, w.Kind):
 	default:
 		return fmt.Errorf("no service of clients is called that")
 	}

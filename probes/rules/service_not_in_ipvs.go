@@ -187,7 +187,7 @@ func servedBehind(c *probes.Case, a asked) *probes.Host {
 }
 
 // servedInstead finds out without flows that the table has the wrong port: no real server at hand listens on any port that the VIP has a
-// service for, and all of them listen on one and the same other port, management apart.
+// service for or redirects it, and all of them listen on one and the same other port, management apart.
 func servedInstead(c *probes.Case, vip netip.Addr, refs []probes.DestinationRef) (port uint16, rs *probes.Host) {
 	var common []uint16
 	for _, ref := range refs {
@@ -196,7 +196,8 @@ func servedInstead(c *probes.Case, vip netip.Addr, refs []probes.DestinationRef)
 			return 0, nil // not all are known
 		}
 		open := openPorts(h, vip)
-		if ref.Service.Port == 0 || slices.Contains(open, ref.Service.Port) {
+		there := &probes.Case{Host: h, Cluster: c.Cluster}
+		if ref.Service.Port == 0 || slices.Contains(open, ref.Service.Port) || redirects(there, needed{vip: vip, protocol: lvs.TCP, port: ref.Service.Port}) != matchNo {
 			return 0, nil
 		}
 		if rs == nil {

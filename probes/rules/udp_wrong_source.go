@@ -26,10 +26,10 @@ route: the RIP. The client asked the VIP and throws an answer from another addre
 		Source: "net/ipv4/udp.c, udp_sendmsg: no source given, so ip_route_output_flow chooses one.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
-		var out []probes.Finding
+		out, watched := answeredByRIP(c)
 		for _, n := range sentHere(c) {
 			local, _ := vipLocal(c, n.vip)
-			if n.protocol != lvs.UDP || !local || !listens(c, n) || boundTo(c, n) {
+			if watched[netip.AddrPortFrom(n.vip, n.port)] || n.protocol != lvs.UDP || !local || !listens(c, n) || boundTo(c, n) {
 				continue
 			}
 			name := netip.AddrPortFrom(n.vip, n.port).String()
@@ -45,6 +45,34 @@ route: the RIP. The client asked the VIP and throws an answer from another addre
 		return out
 	},
 })
+
+// answeredByRIP are the services whose answers were seen to leave with another address of this host as source, among those that were watched.
+func answeredByRIP(c *probes.Case) (out []probes.Finding, watched map[netip.AddrPort]bool) {
+	said := map[netip.AddrPort]bool{}
+	watched = map[netip.AddrPort]bool{}
+	for _, vip := range servedVIPs(c) {
+		for _, f := range c.RecentFlowsTo(vip) {
+			if f.Protocol != lvs.UDP || f.Vantage != lvs.RoleRealServer {
+				continue
+			}
+			watched[f.Virtual] = true
+			if said[f.Virtual] || !c.Has(f.AnsweredFrom.Addr()) {
+				continue
+			}
+			said[f.Virtual] = true
+			finding := c.Finding(probes.Outage, probes.Certain, "udp "+f.Virtual.String())
+			finding.VIP = vip
+			finding.Title = fmt.Sprintf("%s answers requests for udp %s from %s", c.Name(), f.Virtual, f.AnsweredFrom.Addr())
+			finding.Why = fmt.Sprintf("%s asked %s, and the answer left this host with %s as source. A client does not take an answer from an address that it did not ask. The program is bound to all addresses, "+
+				"so the kernel chooses the source by the route.", f.Client, f.Virtual, f.AnsweredFrom)
+			finding.Evidence = append(finding.Evidence, probes.Evidence{Fact: "source of the answer to " + f.Client.String(), Got: f.AnsweredFrom.String(), Want: f.Virtual.String(),
+				Command: fmt.Sprintf("tcpdump -ni any udp and port %d", f.Virtual.Port())})
+			advise(&finding, c.Name(), fmt.Sprintf("bind the program to %s, and start it after the VIP is there", vip))
+			out = append(out, finding)
+		}
+	}
+	return out, watched
+}
 
 func boundTo(c *probes.Case, n needed) bool {
 	return slices.ContainsFunc(c.Snapshot.Sockets, func(s lvs.Socket) bool {
