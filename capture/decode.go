@@ -79,7 +79,7 @@ func decodeEthernet(b []byte, p *Packet) error {
 	}
 	copy(p.DstMAC[:], b[0:6])
 	copy(p.SrcMAC[:], b[6:12])
-	p.HasMAC = true
+	p.HasMAC = p.SrcMAC != (MAC{}) || p.DstMAC != (MAC{}) // lo has none, nor has what a file's writer took from a tunnel
 	return decodeEther(binary.BigEndian.Uint16(b[12:]), b[14:], p)
 }
 

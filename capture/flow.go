@@ -56,7 +56,8 @@ type Flow struct {
 	SynFrom       MAC            `json:"syn_from_mac,omitzero"`   // source MAC of the first SYN as it came to (or left) this host
 	SynAckTo      MAC            `json:"syn_ack_to_mac,omitzero"` // destination MAC of the first SYN-ACK
 	AnsweredFrom  netip.AddrPort `json:"answered_from,omitzero"`  // who sent a SYN-ACK for this SYN although it was not asked: a RIP
-	Forward       string         `json:"forward,omitempty"`       // "ipip" when the SYN was seen inside a tunnel
+	Forward       string         `json:"forward,omitempty"`       // "ipip" when the SYN was seen inside a tunnel, "masq" when it left with a new destination
+	RealServer    netip.AddrPort `json:"real_server,omitzero"`    // with a Forward, or behind a router that rewrites: where the SYN went from here
 	ISN           uint32         `json:"isn"`                     // the client's initial sequence number: names the flow on every host it passes
 	RST           *Reject        `json:"rst,omitempty"`           // the first RST
 	ICMP          *Reject        `json:"icmp,omitempty"`          // the last ICMP error that quotes the flow

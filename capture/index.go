@@ -20,6 +20,14 @@ func (k *flowKey) is(o *flowKey) bool {
 	return k.lo[1] == o.lo[1] && k.hi[1] == o.hi[1] && k.ports == o.ports && k.lo[0] == o.lo[0] && k.hi[0] == o.hi[0] && k.proto == o.proto
 }
 
+// server is the end that is not the client.
+func (k *flowKey) server(clientIsLo bool) netip.AddrPort {
+	if clientIsLo {
+		return netip.AddrPortFrom(address(k.hi), uint16(k.ports))
+	}
+	return netip.AddrPortFrom(address(k.lo), uint16(k.ports>>16))
+}
+
 func words(a netip.Addr) [2]uint64 {
 	b := a.As16()
 	return [2]uint64{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
@@ -42,7 +50,8 @@ func keyOf(proto uint8, src, dst netip.Addr, sport, dport uint16) (k flowKey, sr
 }
 
 // flowIndex finds a record by its key: an open-addressed table of hashes and numbers, eight bytes a flow, so that a lookup touches one
-// line of it and then the record. It does not grow: there are at most half as many records as places.
+// line of it and then the record. It does not grow: there are four places for each flow, and a flow has two
+// keys at most.
 type flowIndex struct {
 	places []indexPlace
 	mask   uint32
@@ -54,7 +63,7 @@ type indexPlace struct{ hash, rec uint32 }
 
 func newFlowIndex(flows int) flowIndex {
 	n := uint32(1) << bits.Len(uint(flows))
-	if int(n) < 2*flows {
+	for int(n) < 4*flows {
 		n *= 2
 	}
 	return flowIndex{places: make([]indexPlace, n), mask: n - 1, seed: [3]uint64{rand.Uint64() | 1, rand.Uint64() | 1, rand.Uint64() | 1}}
@@ -90,7 +99,7 @@ func (x *flowIndex) find(l *lookup, recs *slab[record]) int32 {
 		if p.rec == 0 {
 			return -1
 		}
-		if p.hash == l.hash && recs.at(int32(p.rec-1)).key.is(&l.key) {
+		if p.hash == l.hash && recs.at(int32(p.rec-1)).goesBy(&l.key) {
 			return int32(p.rec - 1)
 		}
 	}
@@ -109,7 +118,7 @@ func (x *flowIndex) likely(hash uint32) int32 {
 func (x *flowIndex) set(l *lookup, i int32, recs *slab[record]) {
 	at := l.hash & x.mask
 	for ; x.places[at].rec != 0; at = (at + 1) & x.mask {
-		if p := x.places[at]; p.hash == l.hash && recs.at(int32(p.rec-1)).key.is(&l.key) {
+		if p := x.places[at]; p.hash == l.hash && recs.at(int32(p.rec-1)).goesBy(&l.key) {
 			break
 		}
 	}

@@ -13,10 +13,11 @@ import (
 var stageOwner = [numStages]lvs.Vantage{lvs.RoleClient, lvs.RoleRouter, lvs.RoleDirector, lvs.RoleDirector, lvs.RoleDirector,
 	lvs.RoleRealServer, lvs.RoleRealServer, lvs.RoleRealServer, lvs.RoleClient, lvs.RoleDirector, lvs.RoleRealServer}
 
-// identity names a flow on every host that it passes. Flows without an ISN (UDP, met in mid-stream) have only their
-// ends and are told apart by their order.
+// identity names a flow on every host that it passes. Behind a director that rewrites (masq) it goes to another address than before;
+// client and ISN say that it is the same. Flows without an ISN (UDP, met in mid-stream) have only their ends. Like ones are told apart by
+// their order.
 type identity struct {
-	client, virtual netip.AddrPort
+	client, virtual netip.AddrPort // virtual is unset with an ISN
 	protocol        lvs.Protocol
 	isn             uint32
 	nth             int
@@ -32,7 +33,10 @@ func Merge(views ...[]Flow) []Flow {
 	for _, flows := range views {
 		seen := map[identity]int{}
 		for _, f := range flows {
-			id := identity{f.Client, f.Virtual, f.Protocol, f.ISN, 0}
+			id := identity{client: f.Client, protocol: f.Protocol, isn: f.ISN}
+			if f.ISN == 0 {
+				id.virtual = f.Virtual
+			}
 			seen[id]++
 			id.nth = seen[id]
 			n, ok := at[id]
@@ -77,7 +81,7 @@ func join(g []Flow) Flow {
 		f.Handshake = cmp.Or(f.Handshake, v.Handshake)
 		f.RealServerMAC = cmp.Or(f.RealServerMAC, v.RealServerMAC)
 		f.AnsweredFrom = cmp.Or(f.AnsweredFrom, v.AnsweredFrom)
-		f.Forward = cmp.Or(f.Forward, v.Forward)
+		f.Forward, f.RealServer = cmp.Or(f.Forward, v.Forward), cmp.Or(f.RealServer, v.RealServer)
 		f.RST, f.ICMP = cmp.Or(f.RST, v.RST), cmp.Or(f.ICMP, v.ICMP)
 		if v.Vantage == lvs.RoleRealServer { // whether it came from the director and where it went shows there
 			f.SynFrom, f.SynAckTo = v.SynFrom, v.SynAckTo

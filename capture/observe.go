@@ -33,6 +33,9 @@ func (t *Tracker) classify(r *record, p *Packet, way, slot int) (resent bool) {
 	case p.Flags.Has(SYN) && way == toVirtual && !p.Flags.Has(ACK):
 		r.flags |= hasISN
 		r.isn, r.synLen = p.Seq, p.PayloadLen
+		if p.Tunnel {
+			r.outer = p.OuterDst.As16()
+		}
 		if r.comesRound(p, slot) {
 			r.looped = min(r.looped+1, 255-1)
 			return false

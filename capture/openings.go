@@ -8,7 +8,8 @@ import (
 
 // With direct routing the VIP stays in the packet all the way and answers by itself. Where a director rewrites the
 // destination (masq) the real server gets the same SYN under its own address, and answers from there. The client's
-// initial sequence number gives away that the two belong together.
+// initial sequence number gives away that the two belong together. The host that rewrites sees both, and all it sees is one flow:
+// the record has the second pair of ends as its alias.
 //
 // Tracker.opened finds a flow by its client's SYN alone. Every SYN of a flood passes here, so it is a plain table
 // that forgets on collision: what it gives must be checked, and what it lost is only a clue less.
@@ -42,23 +43,36 @@ func (t *Tracker) openedBy(client netip.Addr, port uint16, isn uint32) int32 {
 	return i
 }
 
-// relate notes what a SYN or SYN-ACK between other ends tells about a flow that is followed.
-func (t *Tracker) relate(p *Packet) {
+// relate notes what a SYN or SYN-ACK between other ends tells about a flow that is followed. It gives that flow's record if p is a
+// packet of it, rewritten, and -1 otherwise.
+func (t *Tracker) relate(p *Packet, ends *lookup) int32 {
 	switch {
 	case !p.Flags.Has(SYN):
 	case p.Flags.Has(ACK):
 		i := t.openedBy(p.Dst, p.DstPort, p.Ack-1)
 		if i < 0 {
-			return
+			return -1
 		}
 		if r := t.recs.at(i); t.index.find(t.index.again(&r.key), &t.recs) == i && r.virtual() != netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort) {
 			t.noteAnswer(i, p)
 		}
 	default:
 		if i := t.openedBy(p.Src, p.SrcPort, p.Seq); i >= 0 && t.recs.at(i).virtual().Addr() != p.Dst.Unmap() {
-			t.recs.at(i).flags |= readdressed
+			r := t.recs.at(i)
+			r.flags |= readdressed
+			if p.Dir == In || r.has(hasAlias) || p.Time-r.first > int64(t.cfg.StallAfter) {
+				return -1
+			}
+			r.alias = ends.key
+			r.flags |= hasAlias
+			if ends.srcIsLo {
+				r.flags |= aliasClientIsLo
+			}
+			t.index.set(ends, i, &t.recs)
+			return i
 		}
 	}
+	return -1
 }
 
 // noteAnswer notes who answered in flow i instead of the VIP.

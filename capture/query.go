@@ -129,8 +129,12 @@ func (t *Tracker) addMACs(f *Flow, j *judgement) {
 	if j.r.has(answeredElsewhere) {
 		f.AnsweredFrom = t.answers[t.index.find(t.index.again(&j.r.key), &t.recs)]
 	}
-	if j.in(clsSYN).tunnel || j.out(clsSYN).tunnel {
+	f.RealServer = j.r.realServer()
+	switch {
+	case j.in(clsSYN).tunnel || j.out(clsSYN).tunnel:
 		f.Forward = string(lvs.IPIP)
+	case j.r.has(hasAlias) && j.vantage == lvs.RoleDirector:
+		f.Forward = string(lvs.Masq)
 	}
 }
 

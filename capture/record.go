@@ -73,7 +73,7 @@ const (
 	toClient  = 1
 )
 
-type recordFlags uint16
+type recordFlags uint32
 
 const (
 	hasISN recordFlags = 1 << iota
@@ -88,8 +88,10 @@ const (
 	refusedByICMP
 	answeredElsewhere // a SYN-ACK for this SYN came from another address than the VIP
 	readdressed       // the SYN was also seen on its way to another address
-	fastOpen          // the SYN's payload was acknowledged by the SYN-ACK (TCP fast open)
-	manyIRS           // SYN-ACKs with different numbers: SYN cookies, made anew for each SYN
+	hasAlias          // and from this host: what travels between the client and there is of this flow
+	aliasClientIsLo
+	fastOpen // the SYN's payload was acknowledged by the SYN-ACK (TCP fast open)
+	manyIRS  // SYN-ACKs with different numbers: SYN cookies, made anew for each SYN
 )
 
 // rejectRec is the part of an ICMP error that the record keeps.
@@ -107,10 +109,10 @@ type rejectRec struct {
 // fetched costs as much as the rest of the work.
 type record struct {
 	key        flowKey
-	seen       uint16 // which of sights are set: bit class*2+slot
 	flags      recordFlags
-	clientIsLo bool
-	looped     uint8 // times the same SYN came in again with a smaller TTL
+	seen       uint16 // which of sights are set: bit class*2+slot
+	clientIsLo bool   // in key
+	looped     uint8  // times the same SYN came in again with a smaller TTL
 	last       int64
 	eventCount int32
 	lastPage   int32 // 64 bytes up to here
@@ -130,7 +132,8 @@ type record struct {
 	sights        [numClasses][2]sighting
 	synN, synAckN [2]uint32
 	icmp          rejectRec
-	_             [56]byte // whole lines
+	alias         flowKey  // with hasAlias: the client, and the real server's own address
+	outer         [16]byte // of a tunnelled SYN: where the tunnel leads
 }
 
 // take keeps the first frame of class c in a slot.
@@ -194,6 +197,17 @@ func (r *record) complaint() complaint {
 
 func (r *record) has(f recordFlags) bool { return r.flags&f != 0 }
 
+// goesBy is true if k is the record's key or its alias.
+func (r *record) goesBy(k *flowKey) bool { return r.key.is(k) || r.has(hasAlias) && r.alias.is(k) }
+
+// fromClient tells which way a packet of r travels whose ends are those of l.
+func (r *record) fromClient(l *lookup) bool {
+	if r.has(hasAlias) && !r.key.is(&l.key) {
+		return l.srcIsLo == r.has(aliasClientIsLo)
+	}
+	return l.srcIsLo == r.clientIsLo
+}
+
 func (r *record) udp() bool { return r.key.proto == protoUDP }
 
 func (r *record) protocol() lvs.Protocol {
@@ -210,11 +224,17 @@ func (r *record) client() netip.AddrPort {
 	return netip.AddrPortFrom(address(r.key.hi), uint16(r.key.ports))
 }
 
-func (r *record) virtual() netip.AddrPort {
-	if r.clientIsLo {
-		return netip.AddrPortFrom(address(r.key.hi), uint16(r.key.ports))
+func (r *record) virtual() netip.AddrPort { return r.key.server(r.clientIsLo) }
+
+// realServer is where the SYN went from here with a new destination or in a tunnel, if it did. A tunnel leaves the port as it is.
+func (r *record) realServer() netip.AddrPort {
+	switch {
+	case r.has(hasAlias):
+		return r.alias.server(r.has(aliasClientIsLo))
+	case r.outer != [16]byte{}:
+		return netip.AddrPortFrom(netip.AddrFrom16(r.outer).Unmap(), r.virtual().Port())
 	}
-	return netip.AddrPortFrom(address(r.key.lo), uint16(r.key.ports>>16))
+	return netip.AddrPort{}
 }
 
 // slab hands out T by number, in chunks that never move, up to a limit.

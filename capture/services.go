@@ -45,7 +45,7 @@ type ServiceSummary struct {
 // RealServerSummary is what the flows of one real server came to.
 type RealServerSummary struct {
 	MAC MAC `json:"mac"`
-	// RealServer is its address, for whoever knows the neighbours to fill in.
+	// RealServer is its address where the frames show it; else for whoever knows the neighbours to fill in.
 	RealServer netip.Addr `json:"real_server,omitzero"`
 	Counts
 }
@@ -79,6 +79,7 @@ func ByService(flows []Flow) []ServiceSummary {
 	type server struct {
 		service int
 		mac     MAC
+		address netip.Addr // of a real server behind a router the MAC is the router's
 	}
 	at, serverAt := map[service]int{}, map[server]int{}
 	var list []ServiceSummary
@@ -95,14 +96,15 @@ func ByService(flows []Flow) []ServiceSummary {
 		if f.RealServerMAC == (MAC{}) {
 			continue
 		}
-		m, ok := serverAt[server{n, f.RealServerMAC}]
+		id := server{n, f.RealServerMAC, f.RealServer.Addr()}
+		m, ok := serverAt[id]
 		if !ok {
 			if len(list[n].RealServers) == maxRealServers {
 				continue
 			}
 			m = len(list[n].RealServers)
-			serverAt[server{n, f.RealServerMAC}] = m
-			list[n].RealServers = append(list[n].RealServers, RealServerSummary{MAC: f.RealServerMAC, Counts: newCounts()})
+			serverAt[id] = m
+			list[n].RealServers = append(list[n].RealServers, RealServerSummary{MAC: f.RealServerMAC, RealServer: id.address, Counts: newCounts()})
 		}
 		list[n].RealServers[m].add(f)
 	}
@@ -112,7 +114,7 @@ func ByService(flows []Flow) []ServiceSummary {
 			list[n].RealServers[m].finish()
 		}
 		slices.SortStableFunc(list[n].RealServers, func(a, b RealServerSummary) int {
-			return cmp.Or(cmp.Compare(b.Started, a.Started), cmp.Compare(a.MAC.String(), b.MAC.String()))
+			return cmp.Or(cmp.Compare(b.Started, a.Started), cmp.Compare(a.MAC.String(), b.MAC.String()), a.RealServer.Compare(b.RealServer))
 		})
 	}
 	slices.SortStableFunc(list, func(a, b ServiceSummary) int {

@@ -173,7 +173,8 @@ func TestOpeningsAreForgotten(t *testing.T) {
 		answer := articlePackets()[1]
 		answer.Src = netip.MustParseAddr("192.168.10.11")
 		answer.DstPort, answer.Ack = p.SrcPort, p.Seq+1
-		tr.relate(&answer)
+		ends := tr.index.lookup(protoTCP, answer.Src, answer.Dst, answer.SrcPort, answer.DstPort)
+		tr.relate(&answer, &ends)
 		if i >= 10 && tr.openedBy(p.Src, p.SrcPort-10, p.Seq-10) >= 0 {
 			t.Fatalf("flow %d is found although it was evicted", i-10)
 		}

@@ -100,7 +100,7 @@ func (j *judgement) asClient() {
 }
 
 // asDirector: SYN in and out, ACK in and out. Replies pass elsewhere, unless the destination is this host
-// (then they go out from here) or the real server's gateway is (then they come in, and should not).
+// (then they go out from here) or the real server's gateway is (then they come in, as they should with masq only).
 func (j *judgement) asDirector() {
 	j.see(iSynAtDirector, j.in(clsSYN))
 	j.see(iSynForwarded, j.out(clsSYN))
@@ -125,6 +125,9 @@ func (j *judgement) asDirector() {
 	}
 	if !j.partial || j.r.has(refusedByICMP) {
 		j.expect(iSynForwarded, j.out(clsSYN).set)
+	}
+	if j.r.has(hasAlias) { // masq: all answers pass here too
+		j.expect(iSynAckSent, j.in(clsSYNACK).set)
 	}
 	j.expect(iAckAtDirector, j.in(clsACK).set)
 	if !j.partial {

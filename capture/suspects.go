@@ -69,6 +69,7 @@ var decoder = []decoderRow{
 	{"", "", AnsweredByAnother, []string{"rs-answers-arp", "vrrp-split-brain", "duplicate-vip", "proxy-arp-steals-vip"}},
 	{"", "", AnsweredElsewhere, []string{"forward-method-not-dr"}},
 	{"", "", DatagramElsewhere, []string{"udp-wrong-source", "forward-method-not-dr"}},
+	{lvs.RoleDirector, lvs.SynAckSent, RSTIn, []string{"service-not-listening-on-vip", "port-mismatch", "rs-input-firewall"}},
 	{lvs.RoleDirector, "", Readdressed, []string{"forward-method-not-dr"}},
 
 	{lvs.RoleDirector, lvs.SynScheduled, RSTOut, []string{"service-not-in-ipvs", "non-syn-no-entry-after-failover", "wrong-netns", "fwmark-no-local-route"}},
@@ -82,6 +83,7 @@ var decoder = []decoderRow{
 	{lvs.RoleDirector, lvs.SynForwarded, 0, []string{"director-input-firewall", "vrrp-strict-drop", "director-rp-filter-drops-client",
 		"rs-neigh-failed", "director-output-firewall", "backup-only", "conntrack-table-full", "drop-packet-defence",
 		"dest-removed-blackhole", "fwmark-no-local-route", "vip-not-on-director"}},
+	{lvs.RoleDirector, lvs.SynAckSent, 0, []string{"rs-input-firewall", "rs-no-route-to-client", "rs-neigh-failed"}},
 	{lvs.RoleDirector, lvs.AckAtDirector, 0, []string{"router-urpf-or-source-guard", "vip-missing-on-rs", "rs-rp-filter", "rs-no-route-to-client",
 		"rs-gateway-is-director", "rs-input-firewall", "vip-prefix-on-lo", "rs-not-on-link", "forward-method-not-dr",
 		"masquerade-postrouting", "stateful-firewall-asymmetric", "rs-policy-route", "vswitch-mac-security", "client-on-director"}},

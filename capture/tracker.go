@@ -178,7 +178,7 @@ func (t *Tracker) add(p *Packet, ends *lookup) {
 func (t *Tracker) addTCP(p *Packet, ends *lookup) {
 	i := t.index.find(ends, &t.recs)
 	known := i >= 0
-	if known && t.reused(t.recs.at(i), p, ends.srcIsLo) {
+	if known && t.reused(t.recs.at(i), p, t.recs.at(i).fromClient(ends)) {
 		known = false
 	}
 	if !known {
@@ -189,7 +189,7 @@ func (t *Tracker) addTCP(p *Packet, ends *lookup) {
 	}
 	r := t.recs.at(i)
 	way := toClient
-	if ends.srcIsLo == r.clientIsLo {
+	if r.fromClient(ends) {
 		way = toVirtual
 	}
 	r.last = max(r.last, p.Time)
@@ -202,11 +202,10 @@ func (t *Tracker) addTCP(p *Packet, ends *lookup) {
 }
 
 // reused is true if p opens another connection on the ports of r.
-func (t *Tracker) reused(r *record, p *Packet, srcIsLo bool) bool {
+func (t *Tracker) reused(r *record, p *Packet, fromClient bool) bool {
 	if !p.Flags.Has(SYN) {
 		return false
 	}
-	fromClient := srcIsLo == r.clientIsLo
 	if p.Flags.Has(ACK) { // the guess of a flow met in mid-stream may have been the wrong way round
 		return fromClient && !r.saw(clsSYN)
 	}
@@ -223,12 +222,14 @@ func (t *Tracker) reused(r *record, p *Packet, srcIsLo bool) bool {
 	return p.Time > r.first // an older SYN with another number is a straggler of an earlier flow
 }
 
-// begin opens a record for the flow that p belongs to, or gives -1 if it is none to follow.
+// begin gives the record for the flow that p is the first known packet of, a new one most of the time, or -1 if it is none to follow.
 func (t *Tracker) begin(ends *lookup, p *Packet) int32 {
 	if p.Flags.Has(RST) { // nothing can be said of a connection from its end alone
 		return -1
 	}
-	t.relate(p)
+	if i := t.relate(p, ends); i >= 0 {
+		return i
+	}
 	clientIsLo, ok := t.orient(ends.srcIsLo, p)
 	if !ok {
 		return -1
@@ -310,6 +311,9 @@ func (t *Tracker) evict() {
 	}
 	r := t.recs.at(i)
 	t.index.remove(&r.key, i)
+	if r.has(hasAlias) {
+		t.index.remove(&r.alias, i)
+	}
 	t.forget(i)
 	t.freeEvents(r)
 	t.recs.give(i)
@@ -325,7 +329,7 @@ func (t *Tracker) addICMP(p *Packet) {
 		return
 	}
 	r := t.recs.at(i)
-	aboutClient := ends.srcIsLo == r.clientIsLo // complains about a packet of the client
+	aboutClient := r.fromClient(&ends) // complains about a packet of the client
 	if aboutClient && r.has(hasISN) && !r.has(ackAdvanced) && q.Seq != r.isn && !r.answered() {
 		t.stats.Ignored++ // about an earlier connection on these ports
 		return

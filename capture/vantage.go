@@ -89,6 +89,8 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 	cIn, cOut := r.lanes[toVirtual][slotIn].frames > 0, r.lanes[toVirtual][slotOut].frames > 0
 	vIn, vOut := r.lanes[toClient][slotIn].frames > 0, r.lanes[toClient][slotOut].frames > 0
 	switch {
+	case r.has(hasAlias) && (vipLocal || len(t.local) == 0):
+		return lvs.RoleDirector // or a router that rewrites, if it is not known to have no services
 	case cIn && cOut && slices.Contains(t.cfg.RealServers, r.lanes[toVirtual][slotOut].dst):
 		return lvs.RoleDirector // of a service by mark the VIP is not local
 	case clientLocal && !cIn:
@@ -125,6 +127,8 @@ func (t *Tracker) inferVantage(r *record) lvs.Vantage {
 func inferUndirected(r *record) lvs.Vantage {
 	c, v := &r.lanes[toVirtual], &r.lanes[toClient]
 	switch {
+	case r.has(hasAlias):
+		return lvs.RoleDirector
 	case c[slotOut].frames > 0 && v[slotIn].frames > 0, v[slotOut].frames > 0:
 		return lvs.RoleRouter
 	case c[slotOut].frames > 0:

@@ -17,12 +17,32 @@ import (
 func (h *Host) Record(ctx context.Context, w io.Writer, ready func()) error {
 	var c *live.Capture
 	err := h.Do(func() (err error) {
-		c, err = live.Open(live.Options{BlockSize: 64 << 10, Blocks: 128, FixedRate: true})
+		c, err = open()
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("host %s: %w", h.Name, err)
+	if err == nil {
+		err = record(ctx, c, w, ready)
 	}
+	if err != nil {
+		return fmt.Errorf("host %s: capture: %w", h.Name, err)
+	}
+	return nil
+}
+
+// Record does the same in the network namespace of this process.
+func Record(ctx context.Context, w io.Writer, ready func()) error {
+	c, err := open()
+	if err != nil {
+		return err
+	}
+	return record(ctx, c, w, ready)
+}
+
+func open() (*live.Capture, error) {
+	return live.Open(live.Options{BlockSize: 64 << 10, Blocks: 128, FixedRate: true})
+}
+
+func record(ctx context.Context, c *live.Capture, w io.Writer, ready func()) error {
 	defer c.Close()
 	out, err := file.NewWriter(w, nil)
 	if err != nil {
@@ -48,10 +68,7 @@ func (h *Host) Record(ctx context.Context, w io.Writer, ready func()) error {
 	if s := c.Stats(); err == nil && s.Drops > 0 {
 		err = fmt.Errorf("%d of %d packets were lost", s.Drops, s.Packets)
 	}
-	if err != nil {
-		return fmt.Errorf("host %s: capture: %w", h.Name, err)
-	}
-	return nil
+	return err
 }
 
 // Snapshot collects the host's facts, under the host's name. Routes are asked for the clients too.

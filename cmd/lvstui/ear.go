@@ -89,7 +89,8 @@ func openEarWith(s *lvs.Snapshot, interfaces []string, cfg capture.Config, block
 	if cfg.Vantage == "" && len(cfg.Virtuals) > 0 && onlyDirects(s) {
 		cfg.Vantage = lvs.RoleDirector
 	}
-	c, err := live.Open(live.Options{Virtuals: cfg.Virtuals, Ports: cfg.Ports, Interfaces: interfaces,
+	virtuals, ports := withRewritten(s, cfg)
+	c, err := live.Open(live.Options{Virtuals: virtuals, Ports: ports, Interfaces: interfaces,
 		SSHConnection: os.Getenv("SSH_CONNECTION"), Blocks: blocks})
 	if err != nil {
 		return nil, err
@@ -112,6 +113,32 @@ func datagramServices(s *lvs.Snapshot) []netip.AddrPort {
 		}
 	}
 	return out
+}
+
+// withRewritten adds to the addresses and ports that are listened for those of destinations that a director rewrites packets for (masq):
+// without them nothing is seen to leave for the real server.
+func withRewritten(s *lvs.Snapshot, cfg capture.Config) (virtuals []netip.Addr, ports []uint16) {
+	virtuals, ports = slices.Clone(cfg.Virtuals), slices.Clone(cfg.Ports)
+	if s.IPVS == nil {
+		return virtuals, ports
+	}
+	for _, v := range s.IPVS.Services {
+		if v.FWMark == 0 && !(len(ports) == 0 || slices.Contains(cfg.Ports, v.Port)) {
+			continue
+		}
+		for _, d := range v.Destinations {
+			if d.Forward != lvs.Masq {
+				continue
+			}
+			if len(virtuals) > 0 && !slices.Contains(virtuals, d.Address) {
+				virtuals = append(virtuals, d.Address)
+			}
+			if len(ports) > 0 && !slices.Contains(ports, d.Port) {
+				ports = append(ports, d.Port)
+			}
+		}
+	}
+	return virtuals, ports
 }
 
 // destinationMACs are the MACs of this director's destinations, as far as the neighbour table has them.

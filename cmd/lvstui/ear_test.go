@@ -2,8 +2,10 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
+	"lvstui/capture"
 	"lvstui/lvs"
 )
 
@@ -20,6 +22,33 @@ func TestWhatTheCaptureMisses(t *testing.T) {
 		if got := leavesOut(s, c.interfaces); got != c.want {
 			t.Errorf("-i %v leaves something out: %v, want %v", c.interfaces, got, c.want)
 		}
+	}
+}
+
+// TestListensForRewrittenPackets: with masq the SYN leaves for another address and port than the client's.
+func TestListensForRewrittenPackets(t *testing.T) {
+	vip, rip, other := netip.MustParseAddr("172.16.0.8"), netip.MustParseAddr("10.55.0.9"), netip.MustParseAddr("192.168.10.11")
+	s := &lvs.Snapshot{IPVS: &lvs.IPVS{Services: []lvs.Service{
+		{Protocol: lvs.TCP, Address: vip, Port: 80, Destinations: []lvs.Destination{{Address: other, Port: 80, Forward: lvs.Gate}}},
+		{Protocol: lvs.TCP, Address: vip, Port: 8080, Destinations: []lvs.Destination{{Address: rip, Port: 8000, Forward: lvs.Masq}}},
+	}}}
+	for name, c := range map[string]struct {
+		cfg       capture.Config
+		addresses []netip.Addr
+		ports     []uint16
+	}{
+		"VIP":            {capture.Config{Virtuals: []netip.Addr{vip}}, []netip.Addr{vip, rip}, nil},
+		"VIP and port":   {capture.Config{Virtuals: []netip.Addr{vip}, Ports: []uint16{8080}}, []netip.Addr{vip, rip}, []uint16{8080, 8000}},
+		"the other port": {capture.Config{Virtuals: []netip.Addr{vip}, Ports: []uint16{80}}, []netip.Addr{vip}, []uint16{80}},
+		"everything":     {capture.Config{}, nil, nil},
+	} {
+		addresses, ports := withRewritten(s, c.cfg)
+		if !slices.Equal(addresses, c.addresses) || !slices.Equal(ports, c.ports) {
+			t.Errorf("%s: listens for %v %v", name, addresses, ports)
+		}
+	}
+	if got, _ := withRewritten(&lvs.Snapshot{}, capture.Config{Virtuals: []netip.Addr{vip}}); len(got) != 1 {
+		t.Errorf("no ip_vs: %v", got)
 	}
 }
 

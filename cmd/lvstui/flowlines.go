@@ -123,7 +123,9 @@ func (p *flowPrinter) summary(flows []capture.Flow, names map[capture.MAC]netip.
 	list := capture.ByService(flows)
 	for i := range list {
 		for j := range list[i].RealServers {
-			list[i].RealServers[j].RealServer = names[list[i].RealServers[j].MAC]
+			if r := &list[i].RealServers[j]; !r.RealServer.IsValid() {
+				r.RealServer = names[r.MAC]
+			}
 		}
 	}
 	if p.format == formatText || isTerminal(os.Stderr) {

@@ -101,6 +101,7 @@ type Host struct {
 
 	mu      sync.Mutex
 	serving map[string]io.Closer
+	ear     *listening
 }
 
 // Command is a line to run on a host.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
 	"lvstui/lab"
+	"lvstui/lab/grade"
 )
 
 // inGuest records and writes the files to standard output as a tar stream.
@@ -22,10 +24,12 @@ func inGuest(ctx context.Context, what []string) error {
 		switch w {
 		case "captures":
 			err = captures(ctx, out)
+		case "contrasts":
+			err = contrasts(out)
 		case "hosts":
 			err = hosts(ctx, out)
 		default:
-			err = fmt.Errorf("%q is neither captures nor hosts", w)
+			err = fmt.Errorf("%q is none of captures, contrasts, hosts", w)
 		}
 		if err != nil {
 			return err
@@ -51,6 +55,35 @@ func captures(ctx context.Context, out *tar.Writer) error {
 		for _, host := range []string{lab.Client, lab.Router, lab.Director, lab.RealServer1} {
 			name := path.Join("capture/testdata", fmt.Sprintf("%s-%s.pcapng", topology, host))
 			if err := add(out, name, files[host].Bytes()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// contrasts records what is not plain direct routing: clusters of lab/grade, seen by the client, the director and the real server that
+// the name is about.
+func contrasts(out *tar.Writer) error {
+	cases, err := grade.Load()
+	if err != nil {
+		return err
+	}
+	for name, of := range map[string]struct{ cluster, server string }{
+		"masq": {"healthy/masq-beside-gate", "rs3"},
+		"ipip": {"healthy/ipip-beside-gate", "rs2"},
+		"vlan": {"healthy/vlan-and-bond", "rs1"},
+	} {
+		i := slices.IndexFunc(cases, func(c grade.Case) bool { return c.Name() == of.cluster })
+		if i < 0 {
+			return fmt.Errorf("lab/grade has no case %s", of.cluster)
+		}
+		files, err := grade.Record(cases[i])
+		if err != nil {
+			return err
+		}
+		for _, host := range []string{lab.Client, lab.Director, of.server} {
+			if err := add(out, path.Join("capture/testdata", name+"-"+host+".pcapng"), files[host]); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@
 //
 //	CGO_ENABLED=0 go run ./lab/record              # everything, some five minutes
 //	CGO_ENABLED=0 go run ./lab/record captures     # capture/testdata/TOPOLOGY-HOST.pcapng
+//	CGO_ENABLED=0 go run ./lab/record contrasts    # capture/testdata/{masq,ipip,vlan}-HOST.pcapng, of clusters of lab/grade
 //	CGO_ENABLED=0 go run ./lab/record hosts        # probes/testdata/hosts/TOPOLOGY[-FAULT]/HOST.json
 package main
 
@@ -16,18 +17,24 @@ import (
 	"os/signal"
 	"path/filepath"
 
+	"lvstui/lab/grade"
 	"lvstui/lab/guest"
 )
 
 func main() {
-	if guest.IsInit() {
+	switch {
+	case grade.IsAgent():
+		grade.Agent()
+		return
+	case guest.IsInit():
 		guest.Init()
+		return
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	what := os.Args[1:]
 	if len(what) == 0 {
-		what = []string{"captures", "hosts"}
+		what = []string{"captures", "contrasts", "hosts"}
 	}
 	work := onMachine
 	if os.Getenv("LVSTUI_GUEST") != "" {

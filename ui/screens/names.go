@@ -14,6 +14,9 @@ func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
 	if f.Vantage == lvs.RoleRealServer && facts.Snapshot != nil && len(f.Vantages) < 2 && len(facts.Others) == 0 {
 		return facts.Host
 	}
+	if f.RealServer.IsValid() { // in a tunnel, or readdressed: behind a router the MAC is the router's
+		return f.RealServer.Addr().String()
+	}
 	if f.RealServerMAC == (capture.MAC{}) {
 		return "-"
 	}
