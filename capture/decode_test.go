@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -181,4 +182,19 @@ func FuzzDecode(f *testing.F) {
 		tr.Add(&p)
 		tr.Flows()
 	})
+}
+
+// TestChecksumsAreLeftAlone: what a host sends has the checksum that the card will put in, and may be larger than the MTU.
+func TestChecksumsAreLeftAlone(t *testing.T) {
+	good := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(layers.IPProtocolTCP), tcp(), gopacket.Payload(make([]byte, 9000)))
+	bad := slices.Clone(good)
+	bad[14+10] ^= 0xff    // of the IP header
+	bad[14+20+16] ^= 0xff // of the TCP header
+	var a, b Packet
+	if err := Decode(good, LinkEthernet, &a); err != nil {
+		t.Fatal(err)
+	}
+	if err := Decode(bad, LinkEthernet, &b); err != nil || a != b || b.PayloadLen != 9000 {
+		t.Errorf("%v %+v", err, b)
+	}
 }

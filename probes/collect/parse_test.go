@@ -371,3 +371,17 @@ func TestWithoutProcfs(t *testing.T) {
 		t.Errorf("without procfs: %v", err)
 	}
 }
+
+// TestRefusalsOfEveryKernel: source validation answers a route question with EXDEV up to Linux 6.12 and with EINVAL later; both mean that
+// the packet is dropped. A route that is missing is something else, and what is not known is not guessed.
+func TestRefusalsOfEveryKernel(t *testing.T) {
+	for errno, want := range map[unix.Errno]lvs.Outcome{
+		unix.EXDEV: lvs.OutRejected, unix.EINVAL: lvs.OutRejected, unix.EACCES: lvs.OutRejected,
+		unix.EHOSTUNREACH: lvs.OutUnreachable, unix.ENETUNREACH: lvs.OutUnreachable,
+		unix.EPERM: lvs.OutUnknown, unix.ENOBUFS: lvs.OutUnknown,
+	} {
+		if got := refusal(errno); got != want {
+			t.Errorf("%v: %s, want %s", errno, got, want)
+		}
+	}
+}

@@ -28,7 +28,9 @@ with masq, where it is needed.`,
 The "via" must not be an address of the director. On the director the dropped packets show in no counter but this one (hexadecimal, all
 namespaces together), and in the kernel log when log_martians is on:
 
-    cat /proc/net/stat/rt_cache`,
+    cat /proc/net/stat/rt_cache
+
+The log's line reads the other way round: "martian source 188.88.88.10 from 172.16.0.8" is a packet from the VIP for the client.`,
 		Cure: `Give the real server the router as gateway:
 
     ip route replace default via ROUTER dev eth0
@@ -40,7 +42,7 @@ Over SSH, change the route of the VIP's answers only, and look before you go fur
 
 The director can be made to pass the answers on (ip_forward=1, accept_local=1 and rp_filter other than 1 on its card), but then all answers go
 through it again.`,
-		Source: "net/ipv4/fib_frontend.c, fib_validate_source: a source that is local needs accept_local.",
+		Source: "net/ipv4/fib_frontend.c, fib_validate_source: a source that is local needs accept_local; net/ipv4/route.c, ip_handle_martian_source.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
 		var out []probes.Finding
