@@ -2,6 +2,8 @@ package capture
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"time"
@@ -25,11 +27,12 @@ type identity struct {
 
 // Merge joins the flows of several hosts' captures, one list for each capture, by their ends and the client's initial
 // sequence number. A flow that several hosts saw has the union of their stages, what one of them proves for all, and
-// Vantages; it never compares the hosts' clocks. IDs are new. Flows are in the order of the first list, those that are
-// not in it follow.
+// Vantages; it never compares the hosts' clocks. IDs are new, made of what names the flow, so that it keeps its own while the captures go
+// on. Flows are in the order of the first list, those that are not in it follow.
 func Merge(views ...[]Flow) []Flow {
 	at := map[identity]int{}
 	var groups [][]Flow
+	var ids []identity
 	for _, flows := range views {
 		seen := map[identity]int{}
 		for _, f := range flows {
@@ -43,7 +46,7 @@ func Merge(views ...[]Flow) []Flow {
 			if !ok {
 				n = len(groups)
 				at[id] = n
-				groups = append(groups, nil)
+				groups, ids = append(groups, nil), append(ids, id)
 			}
 			groups[n] = append(groups[n], f)
 		}
@@ -51,9 +54,16 @@ func Merge(views ...[]Flow) []Flow {
 	merged := make([]Flow, len(groups))
 	for i, g := range groups {
 		merged[i] = join(g)
-		merged[i].ID = uint64(i + 1)
+		merged[i].ID = ids[i].number()
 	}
 	return merged
+}
+
+// number is a hash of 53 bits: JSON readers take it for what it is.
+func (id identity) number() uint64 {
+	h := fnv.New64a()
+	fmt.Fprintln(h, id.client, id.virtual, id.protocol, id.isn, id.nth)
+	return h.Sum64() & (1<<53 - 1)
 }
 
 // join makes one flow of what several hosts saw of it.

@@ -3,6 +3,7 @@ package capture
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -189,5 +190,30 @@ func TestMergeHoldsInvariants(t *testing.T) {
 		if events != 0 {
 			t.Fatalf("seed %d: %d events lost", seed, events)
 		}
+	}
+}
+
+// TestMergedFlowsKeepTheirIDs: captures that go on hear of new flows and forget old ones, and a screen follows one of them.
+func TestMergedFlowsKeepTheirIDs(t *testing.T) {
+	flow := func(port uint16, isn uint32) Flow {
+		return Flow{ID: uint64(port), Client: netip.AddrPortFrom(articleClient.Addr(), port), Virtual: articleVirtual, Protocol: lvs.TCP, ISN: isn}
+	}
+	a, b, c := flow(1000, 1), flow(1001, 2), flow(1002, 3)
+	id := func(merged []Flow, port uint16) uint64 {
+		for _, f := range merged {
+			if f.Client.Port() == port {
+				return f.ID
+			}
+		}
+		return 0
+	}
+	before, after := Merge([]Flow{a, b}, []Flow{b}), Merge([]Flow{b, c}, []Flow{c, b})
+	if x := id(before, 1001); x == 0 || x != id(after, 1001) || x == id(before, 1000) || x == id(after, 1002) {
+		t.Errorf("%+v\n%+v", before, after)
+	}
+	again := a
+	again.ISN = 9 // the ports are used again
+	if twice := Merge([]Flow{a, again}); len(twice) != 2 || twice[0].ID == twice[1].ID {
+		t.Errorf("%+v", twice)
 	}
 }

@@ -90,8 +90,12 @@ func pauseWords(n int) string {
 
 // placeWords is what the host is; of a capture from a file, where it was taken.
 func placeWords(f Facts) string {
-	if n := len(f.Flows); n > 0 && len(f.Flows[n-1].Vantages) > 1 {
-		return fmt.Sprintf("seen from %d hosts", len(f.Flows[n-1].Vantages))
+	hosts := 0
+	for i := range f.Flows {
+		hosts = max(hosts, len(f.Flows[i].Vantages))
+	}
+	if hosts > 1 {
+		return fmt.Sprintf("seen from %d hosts", hosts)
 	}
 	if len(f.Report.Roles) == 0 && len(f.Flows) > 0 && f.Flows[0].Vantage != "" {
 		return "seen from the " + strings.ReplaceAll(string(f.Flows[0].Vantage), "-", " ")

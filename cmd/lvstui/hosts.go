@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"lvstui/capture"
 	"lvstui/fixes"
 	"lvstui/lab"
 	"lvstui/lvs"
@@ -26,21 +27,49 @@ func (t *together) Name() string { return t.name }
 
 func (t *together) Look(ctx context.Context) (screens.Facts, error) {
 	var all []probes.Observation
+	var views [][]capture.Flow
 	for _, h := range t.hosts {
 		o, err := h.observe(ctx)
 		if err != nil {
 			return screens.Facts{}, fmt.Errorf("%s: %w", h.name, err)
 		}
-		all = append(all, o)
+		all, views = append(all, o), append(views, o.Flows)
 	}
 	var others []*lvs.Snapshot
 	for _, o := range all[1:] {
 		others = append(others, o.Snapshot)
 	}
 	f := t.hosts[0].facts(all[0], probes.Diagnose(rules.All(), all, t.hosts[0].opt))
-	f.Others = others
+	f.Others, f.Flows, f.Capture = others, capture.Merge(views...), t.captureState()
 	f.Host, f.ReadOnly, f.ReadOnlyWhy = t.name, true, "this is all hosts together: go to the host itself (h) to change it"
 	return f, nil
+}
+
+// captureState is that of all hosts' captures as one.
+func (t *together) captureState() screens.Capture {
+	sum := screens.Capture{Mode: screens.CaptureOff}
+	for _, h := range t.hosts {
+		c := h.captureState()
+		sum.Packets += c.Packets
+		sum.Dropped += c.Dropped
+		sum.Sampled = max(sum.Sampled, c.Sampled)
+		if c.Notice != "" {
+			sum.Notice = h.name + ": " + c.Notice
+		}
+		switch {
+		case c.Mode == screens.CaptureLive:
+			sum.Mode = c.Mode
+			for _, name := range c.Interfaces {
+				sum.Interfaces = append(sum.Interfaces, h.name+" "+name)
+			}
+		case c.Err != "":
+			sum.Err, sum.Notice = h.name+": "+c.Err, "no capture on "+h.name
+			if sum.Mode == screens.CaptureOff {
+				sum.Mode = c.Mode
+			}
+		}
+	}
+	return sum
 }
 
 var errElsewhere = errors.New("go to the host itself to change it")
