@@ -1,8 +1,8 @@
 # lvstui: everything a newcomer or developer types. `make help` lists it.
 SHELL := /bin/bash
 export CGO_ENABLED := 0
-# The toolchain that is installed is the one that is used: nothing is downloaded but modules.
-export GOTOOLCHAIN := local
+# A Go that is older than go.mod asks for fetches that toolchain, as it fetches modules.
+export GOTOOLCHAIN := auto
 export GOFLAGS := -buildvcs=false -trimpath
 
 BIN      := bin/lvstui
@@ -32,7 +32,7 @@ test: packages check build ## every test: pure ones here, the others on the gues
 	@go test -timeout 25m -p 1 -tags guest -exec '$(CURDIR)/$(BIN) lab test-exec' $(KERNEL)
 
 .PHONY: check
-check: ## format, vet, staticcheck
+check: go ## format, vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 	  echo "not gofmt'ed: $$unformatted" >&2; echo "type: gofmt -w $$unformatted" >&2; exit 1; fi
 	@go vet ./... && go vet -tags guest ./...
@@ -60,8 +60,15 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	  for target in $$(grep -oh '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
 	    echo "== $$dir $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; done; done
 
+.PHONY: go
+go:
+	@case "$$(cd / && go version 2>/dev/null)" in \
+	  "") echo "there is no Go here: install version 1.21 or later, from https://go.dev/dl or your distribution" >&2; exit 1;; \
+	  *" go1."[0-9]*) minor=$$(cd / && go version | sed 's/.* go1\.\([0-9]*\).*/\1/'); [ "$$minor" -ge 21 ] || { \
+	    echo "this Go is too old: go1.$$minor. Install version 1.21 or later, from https://go.dev/dl or your distribution's backports" >&2; exit 1; };; esac
+
 .PHONY: build
-build: ## bin/lvstui, one static binary
+build: go ## bin/lvstui, one static binary
 	@mkdir -p bin && go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/lvstui
 
 .PHONY: lab
@@ -73,7 +80,7 @@ generate: ## regenerate what is generated: docs/findings, docs/keys.md
 	@go generate ./...
 
 .PHONY: packages
-packages:
+packages: go
 	@if ! dpkg-query -W -f '$${Status}\n' $(PACKAGES) 2>/dev/null | grep -q '^install ok installed' || \
 	    [ -z "$$(apt-cache policy linux-image-cloud-amd64 2>/dev/null | grep Candidate)" ]; then \
 	  echo "installing $(PACKAGES)" >&2; \
