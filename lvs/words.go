@@ -30,6 +30,18 @@ var Stages = []Stage{SynSent, VIPResolved, SynAtDirector, SynScheduled, SynForwa
 // Index is the stage's place in the path, 0 for syn-sent, or -1 for an unknown word.
 func (s Stage) Index() int { return slices.Index(Stages, s) }
 
+// stageTitles are the stages for a person, in the order of Stages.
+var stageTitles = [...]string{"SYN sent", "VIP leads to director", "SYN at director", "scheduled", "forwarded", "SYN at real server",
+	"accepted there", "SYN-ACK sent", "SYN-ACK at client", "ACK at director", "established"}
+
+// Title is the stage for a person, in a few words.
+func (s Stage) Title() string {
+	if i := s.Index(); i >= 0 {
+		return stageTitles[i]
+	}
+	return string(s)
+}
+
 // StageState says what one flow tells about one stage.
 type StageState string
 

@@ -165,14 +165,17 @@ func rolesUnknown(c *Cluster) bool {
 func summary(r *Report, c *Cluster) string {
 	first := c.Hosts[0]
 	if len(r.Findings) > 0 {
-		f := r.Findings[0]
-		if f.Severity != Note {
+		switch f := r.Findings[0]; {
+		case f.Severity == Note:
+		case f.Certainty == Hint: // the first of the suspects is not yet the cause
+			return "perhaps " + f.Title
+		default:
 			return f.Title
 		}
 	}
 	for _, p := range r.Path {
 		if p.Status == lvs.StageBroken || p.Status == lvs.StageSuspect {
-			return fmt.Sprintf("handshakes stop at %s", p.Stage)
+			return stopWords(p)
 		}
 	}
 	switch {
@@ -186,7 +189,32 @@ func summary(r *Report, c *Cluster) string {
 	case len(first.Roles) == 0:
 		return "not an LVS host: no virtual service, no VIP"
 	}
+	if n := notSeen(r.Path); n > 0 {
+		return fmt.Sprintf("nothing wrong found; %d of %d stages not seen", n, len(r.Path))
+	}
 	return "nothing wrong found"
+}
+
+// stopWords says where handshakes stop, and how many.
+func stopWords(p PathStage) string {
+	text := "handshakes stop at " + p.Stage.Title()
+	if p.Reached > 0 {
+		text = "some " + text
+	}
+	if p.Due > 0 {
+		text += fmt.Sprintf(", %d of %d got there", p.Reached, p.Due)
+	}
+	return text
+}
+
+// notSeen counts the stages of which nothing is known.
+func notSeen(path []PathStage) (n int) {
+	for _, p := range path {
+		if p.Status == lvs.StageUnknown {
+			n++
+		}
+	}
+	return n
 }
 
 // undecidedIDs names the first rules that could not be judged.

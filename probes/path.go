@@ -54,10 +54,13 @@ func path(r *Report, rules []Rule, c *Cluster, unclear map[lvs.Stage]string) []P
 	return out
 }
 
+// notLookedAt is the note of a stage of which neither flows nor facts tell.
+const notLookedAt = "not looked at"
+
 // stageStatus weighs findings at a stage against what the flows show there. A finding of an outage that was proven makes the stage
 // broken even when no flow was seen; flows alone make it broken when none got past.
 func stageStatus(r *Report, stage lvs.Stage, t tally, observed bool) (lvs.StageStatus, string) {
-	status, note := lvs.StageUnknown, "not looked at"
+	status, note := lvs.StageUnknown, notLookedAt
 	switch {
 	case t.due > 0:
 		status, note = flowStatus(t), fmt.Sprintf("%d of %d", t.reached, t.due)
@@ -69,6 +72,9 @@ func stageStatus(r *Report, stage lvs.Stage, t tally, observed bool) (lvs.StageS
 	for _, f := range r.Findings {
 		if f.Stage != stage || len(f.SymptomOf) > 0 {
 			continue
+		}
+		if note == notLookedAt {
+			note = "by the facts"
 		}
 		switch {
 		case f.Severity == Outage && f.Certainty != Hint:

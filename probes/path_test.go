@@ -59,7 +59,7 @@ func TestUnansweredFromEveryVantage(t *testing.T) {
 		if p := statusOf(r, broken[vantage]); p.Note != "0 of 24" {
 			t.Errorf("%s: %s says %q", vantage, p.Stage, p.Note)
 		}
-		if r.Verdict != VerdictBroken || r.Summary != "handshakes stop at "+string(broken[vantage]) {
+		if r.Verdict != VerdictBroken || r.Summary != "handshakes stop at "+broken[vantage].Title()+", 0 of 24 got there" {
 			t.Errorf("%s: verdict %s: %s", vantage, r.Verdict, r.Summary)
 		}
 	}

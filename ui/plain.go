@@ -28,7 +28,7 @@ func Plain(f Facts) string {
 	}
 	b.WriteString("\nThe handshake, stage by stage:\n")
 	for i, p := range r.Path {
-		fmt.Fprintf(&b, "  %d. %s: %s, %s.\n", i+1, screens.StageTitle(p.Stage), p.Status, kit.Clean(p.Note))
+		fmt.Fprintf(&b, "  %d. %s: %s, %s.\n", i+1, p.Stage.Title(), p.Status, kit.Clean(p.Note))
 	}
 	if len(r.Findings) == 0 {
 		b.WriteString("\nNothing was found.\n")
@@ -85,9 +85,9 @@ func plainFlows(b *strings.Builder, f Facts) {
 	earlier := max(0, len(f.Flows)-maxPlainFlows)
 	for i := earlier; i < len(f.Flows); i++ {
 		w := &f.Flows[i]
-		fmt.Fprintf(b, "  %s to %s: %s, got as far as %s", w.Client, w.Virtual, w.Outcome, screens.StageTitle(w.Reached))
+		fmt.Fprintf(b, "  %s to %s: %s, got as far as %s", w.Client, w.Virtual, w.Outcome, w.Reached.Title())
 		if w.StalledAt != "" {
-			fmt.Fprintf(b, ", missing %s", screens.StageTitle(w.StalledAt))
+			fmt.Fprintf(b, ", missing %s", w.StalledAt.Title())
 		}
 		b.WriteString(".\n")
 	}

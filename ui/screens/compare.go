@@ -86,7 +86,7 @@ func (s *Compare) stageColumn(side, width int) []kit.Line {
 	for i, st := range lvs.Stages {
 		sight := f.Stage(st)
 		role := stateRole(sight.State)
-		line := kit.L(kit.T(" "), mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, stateWords(f, sight)))
+		line := kit.L(kit.T(" "), mark(role), kit.T(" "+kit.Pad(st.Title(), 22)), kit.S(role, stateWords(f, sight)))
 		if i == parts && side == 0 {
 			note := kit.S(theme.Warn, "◀ ")
 			if width >= 50 {
@@ -130,7 +130,7 @@ func (s *Compare) verdict() string {
 	at := s.parting()
 	a, b := &s.sides[0].flow, &s.sides[1].flow
 	if at < 0 {
-		return fmt.Sprintf("They do not part: both get as far as %s.", StageTitle(a.Reached))
+		return fmt.Sprintf("They do not part: both get as far as %s.", a.Reached.Title())
 	}
 	further, other := a, b
 	if reached(b, lvs.Stages[at]) {
@@ -140,15 +140,15 @@ func (s *Compare) verdict() string {
 	for common >= 0 && !reached(further, lvs.Stages[common]) {
 		common--
 	}
-	text := fmt.Sprintf("%s goes on to %s.", further.Client, StageTitle(further.Reached))
+	text := fmt.Sprintf("%s goes on to %s.", further.Client, further.Reached.Title())
 	if common >= 0 {
-		text = "Both get as far as " + StageTitle(lvs.Stages[common]) + ". " + text
+		text = "Both get as far as " + lvs.Stages[common].Title() + ". " + text
 	}
 	if words := missingWords(other); words != "" {
 		text += " Of " + other.Client.String() + ": " + words
 	}
 	if lost := other.StalledAt.Index(); common >= 0 && lost > common+1 && other.Stage(lvs.Stages[common+1]).State == lvs.Unobservable {
-		text += " Where it is lost on the way from " + StageTitle(lvs.Stages[common]) + " to " + StageTitle(other.StalledAt) +
+		text += " Where it is lost on the way from " + lvs.Stages[common].Title() + " to " + other.StalledAt.Title() +
 			" cannot be seen from here."
 	}
 	return text

@@ -106,7 +106,7 @@ func (s *Fix) difference(width int) []kit.Line {
 	}
 	for _, p := range s.after.Report.Path {
 		if before := was[p.Stage]; before != p.Status && before != "" {
-			out = append(out, kit.L(kit.T("  "), mark(statusRole(p.Status)), kit.T(" "+kit.Pad(StageTitle(p.Stage), 22)),
+			out = append(out, kit.L(kit.T("  "), mark(statusRole(p.Status)), kit.T(" "+kit.Pad(p.Stage.Title(), 22)),
 				kit.S(theme.Dim, string(before)+" → "), kit.S(statusRole(p.Status), string(p.Status))))
 		}
 	}
@@ -153,7 +153,7 @@ func (s *Fix) firstHandshake(width int) []kit.Line {
 	used := 2
 	for _, st := range best.Stages {
 		r := stateRole(st.State)
-		text := Glyph(r) + " " + StageTitle(st.Stage) + "   "
+		text := Glyph(r) + " " + st.Stage.Title() + "   "
 		if used+kit.Width(text) > width {
 			out = append(out, kit.L(append([]kit.Span{kit.T("  ")}, words...)...))
 			words, used = nil, 2

@@ -92,7 +92,7 @@ func (s *Flows) groupOf(f *capture.Flow) (name, word string, rank int) {
 		}
 		return name, word, 0
 	}
-	return StageTitle(f.Reached), "reached:" + string(f.Reached), f.Reached.Index()
+	return f.Reached.Title(), "reached:" + string(f.Reached), f.Reached.Index()
 }
 
 func (s *Flows) noGroup() string {

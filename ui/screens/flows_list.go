@@ -56,7 +56,7 @@ func (s *Flows) line(f *capture.Flow, c columns) kit.Line {
 	}
 	l.Spans = append(l.Spans, kit.S(role, kit.Pad(Glyph(role)+" "+string(f.Outcome), 12)))
 	if c.stage > 0 {
-		l.Spans = append(l.Spans, kit.S(theme.Dim, kit.Pad(StageTitle(f.Reached), c.stage+1)))
+		l.Spans = append(l.Spans, kit.S(theme.Dim, kit.Pad(f.Reached.Title(), c.stage+1)))
 	}
 	l.Spans = append(l.Spans, stageBar(f)...)
 	l.Spans = append(l.Spans, kit.T(" "+kit.PadLeft(age(s.facts.At.Sub(f.FirstSeen)), 7)+"  "+kit.Pad(s.realServer(f), c.rs)))

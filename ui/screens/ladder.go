@@ -161,7 +161,7 @@ func (s *Ladder) outcome() string {
 	f := &s.flow
 	switch {
 	case f.Outcome == "stalled" && f.StalledAt != "":
-		return fmt.Sprintf(": %s is missing, last packet %s ago", StageTitle(f.StalledAt), age(s.facts.At.Sub(f.LastSeen)))
+		return fmt.Sprintf(": %s is missing, last packet %s ago", f.StalledAt.Title(), age(s.facts.At.Sub(f.LastSeen)))
 	case f.Handshake > 0:
 		return fmt.Sprintf(": handshake %s, %d B to the VIP, %d B to the client", span(f.Handshake), f.BytesToVirtual, f.BytesToClient)
 	}
@@ -254,7 +254,7 @@ func missingWords(f *capture.Flow) string {
 	case "":
 		return ""
 	}
-	return StageTitle(f.StalledAt) + " is missing."
+	return f.StalledAt.Title() + " is missing."
 }
 
 func again(n int, what string) string {
@@ -295,7 +295,7 @@ func (s *Ladder) stages(width int) []kit.Line {
 	for _, st := range lvs.Stages {
 		sight := s.flow.Stage(st)
 		role := stateRole(sight.State)
-		l := kit.L(mark(role), kit.T(" "+kit.Pad(StageTitle(st), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
+		l := kit.L(mark(role), kit.T(" "+kit.Pad(st.Title(), 22)), kit.S(role, kit.Pad(string(sight.State), 13)))
 		if sight.State == lvs.Seen && !sight.Time.IsZero() {
 			l.Spans = append(l.Spans, kit.S(theme.Dim, strings.Join(notEmpty(sight.Time.UTC().Format("15:04:05.000000"),
 				strings.TrimSpace(sight.Interface+" "+sight.Direction.String())), "  ")))

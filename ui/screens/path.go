@@ -305,7 +305,7 @@ func (p *Path) stageLine(st probes.PathStage, width int) kit.Line {
 	if n := p.minor(st); n != "" {
 		note += " · " + n
 	}
-	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(StageTitle(st.Stage), 22)),
+	left := kit.L(kit.T(" "), mark(role), kit.T(" "), kit.S(title, kit.Pad(st.Stage.Title(), 22)),
 		kit.S(words, kit.Pad(string(st.Status), 8)))
 	return kit.Between(left, kit.L(kit.S(noted, kit.Fit(note, width-35)), kit.T(" ")), width)
 }

@@ -20,7 +20,7 @@ func (p *Path) heading() string {
 	if f := p.about(r); f != nil {
 		return f.ID
 	}
-	return StageTitle(r.stage.Stage)
+	return r.stage.Stage.Title()
 }
 
 // about is the finding that the details of a row are about: its own, or the only cause of its stage. It is nil where the details are
@@ -79,7 +79,7 @@ func (p *Path) stageBrief(st probes.PathStage, width int) []kit.Line {
 	if len(at) == 0 {
 		return p.stageDetail(st, nil, width)
 	}
-	out := kit.Paragraph(theme.Plain, stageWords[st.Stage][1]+" "+p.counts(st), width)
+	out := kit.Paragraph(theme.Plain, stageMeans[st.Stage]+" "+p.counts(st), width)
 	return append(out, kit.L(kit.S(theme.Accent, "↓"), kit.T(" goes to each of the "+plural(len(at), "finding")+"; "), kit.S(theme.Accent, "f"),
 		kit.T(" and "), kit.S(theme.Accent, "e"), kit.T(" here take the first.")))
 }
@@ -98,8 +98,8 @@ func (p *Path) stageNow(stage lvs.Stage, width int) []kit.Line {
 
 func (p *Path) stageDetail(st probes.PathStage, at []*probes.Finding, width int) []kit.Line {
 	role := statusRole(st.Status)
-	out := []kit.Line{kit.L(kit.S(theme.Title, StageTitle(st.Stage)), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}
-	out = append(out, kit.Paragraph(theme.Plain, stageWords[st.Stage][1]+" "+p.counts(st), width)...)
+	out := []kit.Line{kit.L(kit.S(theme.Title, st.Stage.Title()), kit.T(": "), mark(role), kit.S(role, " "+string(st.Status)))}
+	out = append(out, kit.Paragraph(theme.Plain, stageMeans[st.Stage]+" "+p.counts(st), width)...)
 	if len(at) > 0 {
 		out = append(out, kit.Line{}, kit.Between(kit.Text(theme.Title, suspectsWord(at)), kit.Text(theme.Dim, "certainty"), width))
 		for _, f := range at {
@@ -122,7 +122,7 @@ func (p *Path) seeOther(s lvs.Stage, width int) []kit.Line {
 	var names []string
 	for _, st := range lvs.Stages {
 		if st != s && len(p.findingsAt(st)) > 0 {
-			names = append(names, StageTitle(st))
+			names = append(names, st.Title())
 		}
 	}
 	if len(names) > 0 {

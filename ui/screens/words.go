@@ -26,27 +26,19 @@ func Glyph(role theme.Role) string {
 	return "·"
 }
 
-// stageWords are the title of a stage in a list, and what it means in a sentence.
-var stageWords = map[lvs.Stage][2]string{
-	lvs.SynSent:         {"SYN sent", "The client sends its SYN to the VIP."},
-	lvs.VIPResolved:     {"VIP leads to director", "On the segment exactly the director answers for the VIP, or the router has a route to it."},
-	lvs.SynAtDirector:   {"SYN at director", "The SYN arrives at the director, addressed to the director's MAC."},
-	lvs.SynScheduled:    {"scheduled", "The director takes the SYN as its own, lets it through, finds the virtual service and chooses a destination."},
-	lvs.SynForwarded:    {"forwarded", "The director sends the SYN on with the real server's MAC. The IP addresses stay as they were."},
-	lvs.SynAtRealServer: {"SYN at real server", "The SYN arrives at the real server, from the director's MAC."},
-	lvs.SynAccepted:     {"accepted there", "The real server has the VIP, accepts the source, lets the SYN through, and a socket listens."},
-	lvs.SynAckSent:      {"SYN-ACK sent", "The real server answers by itself: from the VIP, out of the right interface, to the router."},
-	lvs.SynAckAtClient:  {"SYN-ACK at client", "The network carries the SYN-ACK to the client, past the director."},
-	lvs.AckAtDirector:   {"ACK at director", "The client's ACK comes back through the director."},
-	lvs.Established:     {"established", "The ACK reaches the same real server, and data flows."},
-}
-
-// StageTitle is a stage for a person, in a few words.
-func StageTitle(s lvs.Stage) string {
-	if w, ok := stageWords[s]; ok {
-		return w[0]
-	}
-	return string(s)
+// stageMeans is what a stage means, in a sentence.
+var stageMeans = map[lvs.Stage]string{
+	lvs.SynSent:         "The client sends its SYN to the VIP.",
+	lvs.VIPResolved:     "On the segment exactly the director answers for the VIP, or the router has a route to it.",
+	lvs.SynAtDirector:   "The SYN arrives at the director, addressed to the director's MAC.",
+	lvs.SynScheduled:    "The director takes the SYN as its own, lets it through, finds the virtual service and chooses a destination.",
+	lvs.SynForwarded:    "The director sends the SYN on with the real server's MAC. The IP addresses stay as they were.",
+	lvs.SynAtRealServer: "The SYN arrives at the real server, from the director's MAC.",
+	lvs.SynAccepted:     "The real server has the VIP, accepts the source, lets the SYN through, and a socket listens.",
+	lvs.SynAckSent:      "The real server answers by itself: from the VIP, out of the right interface, to the router.",
+	lvs.SynAckAtClient:  "The network carries the SYN-ACK to the client, past the director.",
+	lvs.AckAtDirector:   "The client's ACK comes back through the director.",
+	lvs.Established:     "The ACK reaches the same real server, and data flows.",
 }
 
 // stageHost is the role of the hosts on which a stage can be seen.

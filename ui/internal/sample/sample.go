@@ -170,7 +170,7 @@ func BrokenDirector() screens.Facts {
 	missingVIP.Fix = nil
 	f := screens.Facts{Host: "director", At: At, Snapshot: directorSnapshot(2400, 24), Capture: live("eth0", "eth1"),
 		Report: probes.Report{Schema: 1, Host: "director", TakenAt: At, Roles: []lvs.Role{lvs.RoleDirector}, Verdict: probes.VerdictBroken,
-			Summary: "handshakes stop at syn-ack-at-client: no client sent its ACK", VirtualServices: virtualServices(),
+			Summary: "handshakes stop at SYN-ACK at client, 0 of 24 got there", VirtualServices: virtualServices(),
 			Findings: []probes.Finding{routerSuspect(probes.Hint), missingVIP}, Gaps: []probes.HostGap{}, Undecided: []probes.Undecided{},
 			Path: path("ooooo---?x-", "24 of 24", "24 of 24", "24 of 24", "24 of 24", "24 of 24",
 				"not seen here", "not seen here", "not seen here", "not seen here", "0 of 24", "not seen here")}}
