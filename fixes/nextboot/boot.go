@@ -87,13 +87,27 @@ func (b Boot) AddressesOf(ip netip.Addr) []Address {
 	return out
 }
 
-// Mentioned are the addresses in any file, be it as an address, as an argument or in a comment.
+// givesNoAddress says that what reads the file puts no address on any device, whatever is written there: sysctls, modules, and virtual
+// services, which name VIPs without giving them to the host.
+func givesNoAddress(name string) bool {
+	for _, part := range []string{"/etc/sysctl.conf", "/sysctl.d/", "/etc/modules", "/modules-load.d/", "/ipvsadm.rules", "/default/ipvsadm", "/sysconfig/ipvsadm", "/ldirectord.cf"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// Mentioned are the addresses in any file that may give the host one, be it as an address, as an argument or in a comment.
 func (b Boot) Mentioned() map[netip.Addr]bool {
 	out := map[netip.Addr]bool{}
 	notAddress := func(r rune) bool {
 		return r != '.' && r != ':' && (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
 	}
 	for _, name := range b.disk.names("") {
+		if givesNoAddress(name) {
+			continue
+		}
 		text, _ := b.disk.read(name)
 		for word := range strings.FieldsFuncSeq(text, notAddress) {
 			if len(word) < 3 || len(word) > 45 {
