@@ -73,9 +73,9 @@ func portsNeeded(c *probes.Case) []needed {
 		served[vip] = true
 	}
 	for _, f := range recentFlows(c.Host) {
-		// With a director at hand its table says which ports matter; what else is refused is somebody's scan.
+		// With a director at hand, or on one, its table says which ports matter; what else is refused is somebody's scan.
 		vip := f.Virtual.Addr()
-		if f.Vantage == lvs.RoleRealServer && served[vip] && !namedByDirector(c, vip) && rstSentHere(c.Host, f) {
+		if f.Vantage == lvs.RoleRealServer && served[vip] && !c.Is(lvs.RoleDirector) && !namedByDirector(c, vip) && rstSentHere(c.Host, f) {
 			add(needed{f.Virtual.Addr(), f.Protocol, f.Virtual.Port(), 1, probes.Evidence{
 				Fact: "what happened", Got: fmt.Sprintf("a SYN from %s to %s was answered with a RST from here", f.Client, f.Virtual),
 				Command: fmt.Sprintf("tcpdump -ni any host %s and tcp port %d", f.Virtual.Addr(), f.Virtual.Port())}})
