@@ -254,6 +254,13 @@ func (cl *cluster) line(host, line string) error {
 		return h.Call("Host.Stop", words[1], new(bool))
 	case "wait":
 		return wait(h, strings.TrimSpace(strings.TrimPrefix(line, "wait")))
+	case "boots":
+		return h.Call("Host.Boots", struct{}{}, new(bool))
+	case "destination":
+		if len(words) != 3 {
+			return fmt.Errorf("want destination VIP:PORT RIP:PORT")
+		}
+		return h.Call("Host.Destination", [2]string{words[1], words[2]}, new(bool))
 	case "hold", "connect":
 		ask := Ask{Connect: Connect{Protocol: words[1], To: words[2]}, N: 4, Timeout: 2 * time.Second, Hold: words[0] == "hold"}
 		var results []lab.Result
@@ -309,10 +316,13 @@ func wait(h *remote, line string) error {
 	return err
 }
 
-// onSwitch pulls a cable, or plugs it into a segment.
+// onSwitch pulls a cable, plugs it into a segment, or sets what the kernel has once for all hosts.
 func (cl *cluster) onSwitch(words []string) error {
+	if words[0] == "sysctl" {
+		return hostless(words)
+	}
 	if len(words) < 3 {
-		return fmt.Errorf("want unplug HOST NIC, or plug HOST NIC SEGMENT")
+		return fmt.Errorf("want unplug HOST NIC, plug HOST NIC SEGMENT, or sysctl -qw KEY=VALUE")
 	}
 	port := cl.ports[words[1]+" "+words[2]]
 	switch words[0] {
@@ -322,6 +332,14 @@ func (cl *cluster) onSwitch(words []string) error {
 		return ipBatch("link set " + port + " master " + cl.bridges[words[3]] + "\n")
 	}
 	return fmt.Errorf("a switch cannot %q", words[0])
+}
+
+// hostless runs a command outside of all hosts, in the guest's own network namespace.
+func hostless(words []string) error {
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 func (cl *cluster) substitute(s string) string { return os.Expand(s, cl.expand) }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/lvs"
 	"lvstui/probes"
 )
 
@@ -37,8 +38,9 @@ type Scenario struct {
 	Client   []Expect[Service]
 	Finds    []Expect[Find]
 	Allows   []Expect[Find]
-	Nobody   string // roles nobody of the cluster has: "none" for hosts that have nothing to do with LVS
-	Because  string // why more cannot be proved
+	Told     map[string]lvs.Role // what the operator says a host is, as with --role
+	Nobody   string              // roles nobody of the cluster has: "none" for hosts that have nothing to do with LVS
+	Because  string              // why more cannot be proved
 	Files    map[string]string
 
 	text string // of the file

@@ -185,7 +185,7 @@ func (cl *cluster) listen(c Case, opt Options, d time.Duration) (jobs map[string
 			return nil
 		}
 		args := []string{opt.Program, "check", "--format", "json", "--flows", d.String()}
-		args = append(args, cl.named(c, name)...)
+		args = append(args, cl.asked(c, name).flags()...)
 		var out Output
 		if err := h.Call("Host.Run", Command{Args: args, Until: "listening for"}, &out); err != nil {
 			return err
@@ -251,15 +251,12 @@ func (cl *cluster) look(c Case, opt Options, reports map[Vantage]probes.Report) 
 			s, err := collect.Load(bytes.NewReader(out))
 			return probes.Observation{Snapshot: s}, err
 		}
-		var vips []netip.Addr
-		if named := cl.named(c, name); len(named) > 0 {
-			vips = append(vips, netip.MustParseAddr(named[1]))
-		}
-		o, err := observe(vips...)
+		asked := cl.asked(c, name)
+		o, err := observe(asked.VIPs...)
 		if err != nil {
 			return err
 		}
-		r := probes.Diagnose(rules.All(), []probes.Observation{o}, probes.Options{VIPs: vips})
+		r := probes.Diagnose(rules.All(), []probes.Observation{o}, probes.Options(asked))
 		seen[name], reports[Vantage(name)] = o, r
 		if !strings.HasPrefix(name, "rs") || name == "rs1" && c.kind() != Healthy {
 			return nil
@@ -283,7 +280,7 @@ func (cl *cluster) look(c Case, opt Options, reports map[Vantage]probes.Report) 
 			}
 		}
 	}
-	reports[All] = probes.Diagnose(rules.All(), all, probes.Options{})
+	reports[All] = probes.Diagnose(rules.All(), all, probes.Options{Roles: cl.asked(c, "director").Roles})
 	return nil
 }
 
@@ -297,13 +294,33 @@ func (cl *cluster) virtual(c Case) netip.Addr {
 	return netip.Addr{}
 }
 
-// named are the flags with which one asks on a client or a router: these cannot know the VIP, the person who asks does.
-func (cl *cluster) named(c Case, host string) []string {
-	vip := cl.virtual(c)
-	if !vip.IsValid() || c.Scenario.Nobody != "" || !strings.HasPrefix(host, "client") && !strings.HasPrefix(host, "router") {
-		return nil
+// question is what one says when asking on a host.
+type question probes.Options
+
+// asked is what one says on a host: clients and routers cannot know the VIP, the person who asks there does; and where the scenario has
+// the operator say what a host is, the VIP is named as well.
+func (cl *cluster) asked(c Case, host string) question {
+	var q question
+	role, told := c.Scenario.Told[host]
+	if told {
+		q.Roles = append(q.Roles, role)
 	}
-	return []string{"--vip", vip.String()}
+	vip := cl.virtual(c)
+	if vip.IsValid() && c.Scenario.Nobody == "" && (told || strings.HasPrefix(host, "client") || strings.HasPrefix(host, "router")) {
+		q.VIPs = append(q.VIPs, vip)
+	}
+	return q
+}
+
+func (q question) flags() []string {
+	var out []string
+	for _, vip := range q.VIPs {
+		out = append(out, "--vip", vip.String())
+	}
+	for _, r := range q.Roles {
+		out = append(out, "--role", string(r))
+	}
+	return out
 }
 
 // inTurn does something on one host after the other.

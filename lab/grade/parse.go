@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"lvstui/lvs"
 	"lvstui/probes"
 )
 
@@ -110,7 +111,7 @@ func compose(all map[Kind]map[string]*Scenario) ([]Case, error) {
 // part is named after a host and holds the lines to type there, in the order of the file.
 func parse(kind Kind, name string, text []byte) (*Scenario, error) {
 	a := txtar.Parse(text)
-	s := &Scenario{Kind: kind, Name: name, Title: strings.Join(strings.Fields(string(a.Comment)), " "), Vars: map[string]string{}, Files: map[string]string{}, text: string(text)}
+	s := &Scenario{Kind: kind, Name: name, Title: strings.Join(strings.Fields(string(a.Comment)), " "), Vars: map[string]string{}, Files: map[string]string{}, Told: map[string]lvs.Role{}, text: string(text)}
 	if s.Title == "" {
 		return nil, fmt.Errorf("the scenario has no title")
 	}
@@ -184,6 +185,8 @@ func (s *Scenario) statement(part, line string) error {
 		s.First = words[1]
 	case "because":
 		s.Because = strings.TrimSpace(strings.TrimPrefix(line, "because"))
+	case "told":
+		return s.told(words[1:])
 	case "nobody":
 		s.Nobody = words[1]
 	case "connect":
@@ -203,6 +206,16 @@ func (s *Scenario) statement(part, line string) error {
 	default:
 		return fmt.Errorf("no statement begins with %q", words[0])
 	}
+	return nil
+}
+
+// told reads "HOST ROLE".
+func (s *Scenario) told(words []string) error {
+	roles := []lvs.Role{lvs.RoleClient, lvs.RoleRouter, lvs.RoleDirector, lvs.RoleRealServer}
+	if len(words) != 2 || !slices.Contains(roles, lvs.Role(words[1])) {
+		return fmt.Errorf("want told HOST ROLE")
+	}
+	s.Told[words[0]] = lvs.Role(words[1])
 	return nil
 }
 
