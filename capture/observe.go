@@ -4,7 +4,7 @@ package capture
 func (t *Tracker) observe(r *record, p *Packet, way int) {
 	slot := t.slotOf(r, p, way)
 	l := &r.lanes[way][slot]
-	if l.duplicate(p) {
+	if l.duplicate(p) || slot == slotOut && p.Dir == Unknown && l.repeated(p) {
 		return
 	}
 	var bits eventBits
@@ -205,27 +205,52 @@ func (t *Tracker) slotOf(r *record, p *Packet, way int) int {
 			return slotOut
 		}
 	}
-	if first.copied(p) {
+	// A host that forwards does so from the first packet on. Later two like SYN-ACKs in a row may be the timer's and one that a resent SYN asked for.
+	if first.copied(p) || first.repeated(p) && (p.Flags.Has(SYN) && first.frames == 1 || second.frames > 0) {
 		return slotOut
 	}
 	return slotIn
 }
 
+// repeated is true if p is the segment last seen in l and nothing but time can tell whether it is the same packet: text without -e and -v.
+// No timer of TCP resends that fast.
+func (l *lane) repeated(p *Packet) bool {
+	if p.HasMAC || p.HasIPID || p.TTL > 0 || l.src != (MAC{}) || l.frames == 0 || !l.same(p) {
+		return false
+	}
+	if p.Flags.Has(SYN) {
+		return p.Time-l.lastTime < forwardWindow
+	}
+	return p.Time-l.lastTime < dupWindowIf
+}
+
+// same is true of the segment last seen in l.
+func (l *lane) same(p *Packet) bool {
+	return l.lastSeq == p.Seq && l.lastAck == p.Ack && l.lastFlag == p.Flags && l.lastLen == p.PayloadLen
+}
+
 // copied is true if p is the packet last seen in l, forwarded: the same segment from another MAC or with
 // one hop less, at once.
 func (l *lane) copied(p *Packet) bool {
-	if l.lastSeq != p.Seq || l.lastAck != p.Ack || l.lastFlag != p.Flags || l.lastLen != p.PayloadLen ||
-		p.Time-l.lastTime > forwardWindow || p.HasIPID && l.lastID != p.IPID {
+	if !l.same(p) || p.Time-l.lastTime > forwardWindow || p.HasIPID && l.lastID != p.IPID {
 		return false
 	}
 	return p.HasMAC && p.SrcMAC != l.src && p.DstMAC != l.dst || p.TTL > 0 && p.TTL+1 == l.lastTTL
 }
 
 // duplicate is true if p is the very frame last seen in l, shown twice: on a device and on the one
-// stacked upon it, or by a mirror.
+// stacked upon it, or by a mirror. Text without -v has no ip.id to go by, but MACs with -e or interfaces from -i any.
 func (l *lane) duplicate(p *Packet) bool {
-	if l.frames == 0 || l.lastSeq != p.Seq || l.lastAck != p.Ack || l.lastFlag != p.Flags ||
-		l.lastLen != p.PayloadLen || l.lastTTL != p.TTL || !p.HasIPID || l.lastID != p.IPID {
+	if l.frames == 0 || !l.same(p) || l.lastTTL != p.TTL || l.lastID != p.IPID {
+		return false
+	}
+	switch {
+	case p.HasIPID:
+	case p.HasMAC:
+		if l.src != p.SrcMAC || l.dst != p.DstMAC {
+			return false
+		}
+	case l.lastIf == p.Interface && l.src == (MAC{}): // with MACs before and none now it is another device too
 		return false
 	}
 	gap := p.Time - l.lastTime

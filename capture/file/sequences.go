@@ -122,6 +122,8 @@ func (s *sequences) absolute(n uint32, of *side) uint32 {
 			s.mode = asPrinted
 		case small && !near:
 			s.mode = relative
+		case small && n-of.base < n: // both are possible, and the nearer one is likely
+			return n
 		}
 	}
 	if s.mode == asPrinted {

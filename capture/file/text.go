@@ -58,7 +58,7 @@ func (s *textSource) Next(p *capture.Packet) error {
 	for {
 		rec, err := s.record()
 		if err == io.EOF && s.count == 0 {
-			return fmt.Errorf("%w: none of its %d lines is a packet as tcpdump -nn -e prints it, which begins with a time", ErrUnknown, s.lines)
+			return fmt.Errorf("%w: none of its %d lines is a packet as tcpdump -nn -e prints it, which begins with a time and has flags: -t and -q leave them out", ErrUnknown, s.lines)
 		}
 		if err != nil {
 			return err
@@ -205,11 +205,14 @@ func (s *textSource) interfaceID(name string) int32 {
 }
 
 // clock turns printed times into nanoseconds. Times of day without a date count from 1970-01-01, and a
-// jump back by more than half a day is midnight.
+// jump back by more than half a day is midnight. Times that begin at zero are since the first packet (-ttttt), or, if they then jump back,
+// since the one before (-ttt).
 type clock struct {
-	last int64
-	days int64
-	any  bool
+	last, sum int64
+	days      int64
+	any       bool
+	fromZero  bool
+	deltas    bool
 }
 
 const day = int64(24 * time.Hour)
@@ -218,6 +221,9 @@ const day = int64(24 * time.Hour)
 // since 1970 (-tt).
 func (c *clock) read(line string) (t int64, rest string, ok bool) {
 	word, rest := nextWord(line)
+	if _, numbered := digits(word); numbered && len(word) < 8 { // -#
+		word, rest = nextWord(rest)
+	}
 	if date, err := time.Parse(time.DateOnly, word); err == nil {
 		word, rest = nextWord(rest)
 		t, ok = timeOfDay(word)
@@ -229,11 +235,22 @@ func (c *clock) read(line string) (t int64, rest string, ok bool) {
 	if t, ok = timeOfDay(word); !ok {
 		return 0, rest, false
 	}
-	if c.any && t < c.last-day/2 {
+	switch {
+	case !c.any:
+		c.fromZero = t == 0
+	case c.deltas:
+	case t < c.last-day/2:
 		c.days++
+	case c.fromZero && t < c.last/2: // more than packets change places
+		c.deltas = true
 	}
 	c.last, c.any = t, true
-	return t + c.days*day, rest, true
+	if c.deltas {
+		c.sum += t
+	} else {
+		c.sum = t + c.days*day
+	}
+	return c.sum, rest, true
 }
 
 func startsWithTime(line string) bool {

@@ -26,19 +26,28 @@ func (s *textSource) parse(rec string, p *capture.Packet) bool {
 	if strings.HasPrefix(rest, "Request who-has ") || strings.HasPrefix(rest, "Reply ") {
 		return parseARP(rest, p)
 	}
-	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "IP6 "), "IP ")
-	rest = parseHeaderNotes(rest, p)
+	rest, ok = parseEnds(rest, p)
+	if ok && p.SrcPort == 0 && p.DstPort == 0 { // of a tunnel both headers are printed
+		inner := *p
+		if after, nested := parseEnds(rest, &inner); nested {
+			inner.Tunnel, inner.OuterDst = true, p.Dst
+			*p, rest = inner, after
+		}
+	}
+	return ok && s.parseTransport(rest, p)
+}
+
+// parseEnds reads an IP header: "IP (tos …) 188.88.88.10.49672 > 172.16.0.8.80: ", of which -e leaves out the first word.
+func parseEnds(line string, p *capture.Packet) (rest string, ok bool) {
+	rest = parseHeaderNotes(strings.TrimPrefix(strings.TrimPrefix(line, "IP6 "), "IP "), p)
 	src, rest, ok1 := strings.Cut(rest, " > ")
 	dst, rest, ok2 := strings.Cut(rest, ": ")
 	if !ok1 || !ok2 {
-		return false
+		return "", false
 	}
 	p.Src, p.SrcPort, ok1 = parseEnd(src)
 	p.Dst, p.DstPort, ok2 = parseEnd(dst)
-	if !ok1 || !ok2 || p.Src.Is4() != p.Dst.Is4() {
-		return false
-	}
-	return s.parseTransport(rest, p)
+	return rest, ok1 && ok2 && p.Src.Is4() == p.Dst.Is4()
 }
 
 // parseCooked takes off what tcpdump -i any prints first: interface, direction and index.
@@ -79,10 +88,11 @@ func parseLink(line string, p *capture.Packet) string {
 		return line
 	}
 	p.SrcMAC = src
-	if arrow, after := nextWord(rest); arrow == ">" {
+	if arrow, after := nextWord(skipVendor(rest)); arrow == ">" {
 		word, rest = nextWord(after)
+		rest = skipVendor(rest)
 		if dst, err := capture.ParseMAC(strings.TrimSuffix(word, ",")); err == nil {
-			p.DstMAC, p.HasMAC = dst, true
+			p.DstMAC, p.HasMAC = dst, src != (capture.MAC{}) || dst != (capture.MAC{})
 		}
 	}
 	link, rest, ok := strings.Cut(rest, ": ")
@@ -102,6 +112,16 @@ func parseLink(line string, p *capture.Packet) string {
 		_, rest, _ = strings.Cut(rest[i:], ", ")
 	}
 	return rest
+}
+
+// skipVendor takes off "(oui Unknown)", which tcpdump without -n prints behind a MAC.
+func skipVendor(s string) string {
+	if trimmed := strings.TrimLeft(s, " "); strings.HasPrefix(trimmed, "(oui ") {
+		if _, after, ok := strings.Cut(trimmed, ")"); ok {
+			return after
+		}
+	}
+	return s
 }
 
 // parseHeaderNotes takes off what -v prints of the IP header, in parentheses.
@@ -135,8 +155,12 @@ func parseHeaderNotes(line string, p *capture.Packet) string {
 	return line
 }
 
-// parseEnd reads 172.16.0.8.80, 2001:db8::8.80, an address alone, and the few port names that tcpdump -n
-// of old prints in spite of itself.
+// portNames are the names that tcpdump prints for ports without -nn, of services that are put behind virtual addresses.
+var portNames = map[string]uint16{"ftp": 21, "ssh": 22, "smtp": 25, "domain": 53, "http": 80, "kerberos": 88, "pop3": 110, "imap2": 143, "ldap": 389,
+	"https": 443, "submissions": 465, "submission": 587, "ldaps": 636, "imaps": 993, "pop3s": 995, "ms-sql-s": 1433, "mysql": 3306,
+	"postgresql": 5432, "amqp": 5672, "redis": 6379, "http-alt": 8080, "webcache": 8080}
+
+// parseEnd reads 172.16.0.8.80, 2001:db8::8.80, 172.16.0.8.http, an address alone.
 func parseEnd(s string) (netip.Addr, uint16, bool) {
 	s = strings.TrimSpace(s)
 	if a, err := netip.ParseAddr(s); err == nil {
@@ -151,11 +175,8 @@ func parseEnd(s string) (netip.Addr, uint16, bool) {
 		return netip.Addr{}, 0, false
 	}
 	a = a.WithZone("").Unmap()
-	switch s[i+1:] {
-	case "http":
-		return a, 80, true
-	case "https":
-		return a, 443, true
+	if port, ok := portNames[s[i+1:]]; ok {
+		return a, port, true
 	}
 	port, err := strconv.ParseUint(s[i+1:], 10, 16)
 	return a, uint16(port), err == nil
@@ -165,6 +186,8 @@ func (s *textSource) parseTransport(rest string, p *capture.Packet) bool {
 	switch {
 	case strings.HasPrefix(rest, "Flags ["):
 		return s.parseTCP(rest, p)
+	case strings.HasPrefix(rest, "tcp "): // -q: neither flags nor numbers
+		return false
 	case strings.HasPrefix(rest, "UDP"):
 		p.Kind, p.Proto = capture.UDP, 17
 		if n, ok := numberAfter(rest, "length "); ok {

@@ -1,0 +1,64 @@
+package file
+
+import (
+	"testing"
+
+	"lvstui/capture"
+)
+
+// TestPastedText: what tcpdump 4.99.3 prints of the recordings comes to what the recordings come to themselves, with whatever it was told to
+// leave out or to print another way.
+func TestPastedText(t *testing.T) {
+	for text, name := range map[string]string{
+		"masq-director.txt":       "masq-director", // -nn: each packet twice, and nothing but time tells that it is the same
+		"split-director.txt":      "split-director",
+		"shared-router.txt":       "shared-router",
+		"split-router.txt":        "split-router", // two like SYN-ACKs within a millisecond, resent for two reasons
+		"split-rs1.txt":           "split-rs1",
+		"ipip-director.txt":       "ipip-director",
+		"ipip-director-e.txt":     "ipip-director",
+		"ipip-director-v.txt":     "ipip-director",
+		"ipip-rs2-e.txt":          "ipip-rs2",
+		"vlan-director-e.txt":     "vlan-director", // each packet on member, bond and VLAN
+		"shared-director-S.txt":   "shared-director",
+		"masq-director-names.txt": "masq-director", // -e without -n: makers of MACs, names of ports
+		"masq-client-number.txt":  "masq-client",   // -#
+		"masq-client-ttt.txt":     "masq-client",   // since the packet before
+		"masq-client-ttttt.txt":   "masq-client",   // since the first packet
+	} {
+		packets, s := readAll(t, load(t, text))
+		if s.Format() != Text {
+			t.Errorf("%s: %s", text, s.Format())
+		}
+		got, want := flowsOf(packets, capture.Config{}), flowsOf(withoutDirections(recordingOf(t, name).read(t)), capture.Config{})
+		if len(got) != len(want) {
+			t.Errorf("%s: %d flows, want %d", text, len(got), len(want))
+			continue
+		}
+		for i := range want {
+			g, w := &got[i], &want[i]
+			if g.Client != w.Client || g.Virtual != w.Virtual || g.Vantage != w.Vantage || g.Outcome != w.Outcome || g.Reached != w.Reached || g.StalledAt != w.StalledAt ||
+				g.SynRetransmits != w.SynRetransmits || g.DataRetransmits != w.DataRetransmits || g.BytesToVirtual != w.BytesToVirtual || g.BytesToClient != w.BytesToClient || g.ISN != w.ISN || g.Forward != w.Forward || g.RealServer != w.RealServer {
+				t.Errorf("%s, flow %d:\n got %+v\nwant %+v", text, i+1, g, w)
+			}
+			// Of two SYN-ACKs within a millisecond, both with ip.id 0, a file says that they are one, and text without ip.id that they are two.
+			if w.Outcome == capture.Closed && (g.Packets != w.Packets || g.Frames != w.Frames || g.SynAckRetransmits != w.SynAckRetransmits) {
+				t.Errorf("%s, flow %d: %d packets in %d frames, want %d in %d", text, i+1, g.Packets, g.Frames, w.Packets, w.Frames)
+			}
+			if d := g.Handshake - w.Handshake; d > 2000 || d < -2000 { // tcpdump prints microseconds
+				t.Errorf("%s, flow %d: handshake %v, want %v", text, i+1, g.Handshake, w.Handshake)
+			}
+		}
+	}
+	if packets, s := readAll(t, load(t, "masq-client-q.txt")); len(tcpOnly(packets)) != 0 || s.Skipped() != 40 {
+		t.Errorf("-q, which prints no flags: %d packets, %d lines left out", len(packets), s.Skipped())
+	}
+}
+
+// withoutDirections gives packets as a file without directions and interfaces does.
+func withoutDirections(packets []capture.Packet) []capture.Packet {
+	for i := range packets {
+		packets[i].Dir, packets[i].Interface = capture.Unknown, 0
+	}
+	return packets
+}
