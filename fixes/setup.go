@@ -54,7 +54,9 @@ const (
 func (spec Spec) check() []Problem {
 	var out []Problem
 	vip := spec.VIP.Addr()
-	if !spec.VIP.IsValid() || validHost(vip) != nil || vip.IsLoopback() || vip.IsLinkLocalUnicast() {
+	if !spec.VIP.IsValid() {
+		out = append(out, Problem{"no virtual address was named", "give the address that clients use: --vip 172.16.0.8"})
+	} else if validHost(vip) != nil || vip.IsLoopback() || vip.IsLinkLocalUnicast() {
 		out = append(out, Problem{fmt.Sprintf("%q can not be a virtual address", spec.VIP), "give the address that clients use: --vip 172.16.0.8"})
 	}
 	if len(spec.Services) == 0 {

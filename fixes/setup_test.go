@@ -132,7 +132,7 @@ func TestSetUpRefuses(t *testing.T) {
 		{"rip twice", SetUpDirector, with(func(s *Spec) { s.RealServers[0] = s.RealServers[1] }), bare, "named twice"},
 		{"no rip", SetUpDirector, with(func(s *Spec) { s.RealServers = nil }), bare, "no real server"},
 		{"no service", SetUpDirector, with(func(s *Spec) { s.Services = nil }), bare, "no service"},
-		{"no vip", SetUpDirector, with(func(s *Spec) { s.VIP = netip.Prefix{} }), bare, "can not be a virtual address"},
+		{"no vip", SetUpDirector, with(func(s *Spec) { s.VIP = netip.Prefix{} }), bare, "no virtual address was named"},
 		{"nothing on-link", SetUpDirector, with(func(s *Spec) { s.RealServers = []RealServer{{ip("10.1.1.1"), 1}} }), bare, "no interface of rs1"},
 		{"no such interface", SetUpDirector, with(func(s *Spec) { s.Interface = "eth9" }), bare, `"eth9" is no interface`},
 		{"table unread", SetUpDirector, wanted, host(func(s *lvs.Snapshot) { s.IPVS = nil }), "could not be read"},

@@ -88,6 +88,7 @@ func runCheck(ctx context.Context, opt checkOptions) error {
 	} else {
 		var b bytes.Buffer
 		printReport(&b, report)
+		printNext(&b, report, opt)
 		err = writeAll(os.Stdout, b.Bytes())
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,16 +69,38 @@ func ruleJSON(r probes.Rule) map[string]any {
 		"by_hand": r.Explain.ByHand, "cure": r.Explain.Cure, "source": r.Explain.Source, "depends_on": r.DependsOn, "tell_apart": r.Explain.Apart, "judged": r.Judge != nil}
 }
 
-// didYouMean offers the ids that contain a part of the word.
+// didYouMean offers the ids that contain a part of the word, or else those that share most of its words.
 func didYouMean(word string) string {
-	var near []string
+	var near, alike []string
+	most := 0
 	for _, id := range ruleIDs() {
 		if strings.Contains(id, word) || strings.Contains(word, id) {
 			near = append(near, id)
 		}
+		switch n := sharedWords(id, word); {
+		case n == 0 || n < most:
+		case n > most:
+			alike, most = []string{id}, n
+		default:
+			alike = append(alike, id)
+		}
 	}
 	if len(near) == 0 {
+		near = alike
+	}
+	if len(near) == 0 || len(near) > 6 {
 		return ""
 	}
 	return "; did you mean " + strings.Join(near, " or ") + "?"
+}
+
+// sharedWords counts the words between hyphens that both ids have.
+func sharedWords(a, b string) (n int) {
+	words := strings.Split(b, "-")
+	for _, w := range strings.Split(a, "-") {
+		if slices.Contains(words, w) {
+			n++
+		}
+	}
+	return n
 }

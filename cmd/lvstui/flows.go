@@ -47,7 +47,12 @@ func newFlows() *cobra.Command {
 			"load, is said on standard error; in JSON each line is a flow, and with --notices there are lines with the\n" +
 			"field \"notice\" for all of this and, as the last, the summary. With --expect established the exit status is 0 only if\n" +
 			"at least one flow was seen from its start and each of them that came to an end was established, 2 otherwise.",
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return withHint(fmt.Errorf("flows takes no argument %q", args[0]), "lvstui flows --read %s", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runFlows(cmd.Context(), opt) },
 	}
 	f := cmd.Flags()

@@ -36,7 +36,7 @@ func newLab() *cobra.Command {
 			"own under qemu, which shares nothing with the machine.\n\n" +
 			"Topologies: split fails as the article's did (the router drops the replies), shared and single work.\n" +
 			"Faults: " + strings.Join(faultIDs(), ", "),
-		Args: cobra.NoArgs,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLab(cmd.Context(), *opt) },
 	}
 	opt.bind(cmd)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"charm.land/fang/v2"
@@ -114,12 +115,43 @@ func newRoot() *cobra.Command {
 		Short: "Find out why a virtual service of LVS direct routing does not answer, and cure it",
 		Long: "lvstui looks at this director or real server, watches the wire, and shows at which stage of the TCP\n" +
 			"handshake LVS direct routing breaks, why, and what to do. Looking changes nothing.",
-		Args:          cobra.NoArgs,
+		Example: "lvstui                          # the terminal UI on this host\n" +
+			"lvstui check --flows 10s        # in words: what is wrong, where, and the command that cures it\n" +
+			"lvstui explain rs-answers-arp   # what a finding means",
+		Args:          onlyCommands,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), opt) },
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return withHint(plainFlagError(err), "%s --help", cmd.CommandPath())
+	})
 	opt.bind(root)
 	root.AddCommand(newCheck(), newFlows(), newFix(), newSetup(), newUndo(), newConfirm(), newSnapshot(), newExplain(), newLab())
 	return root
+}
+
+// onlyCommands refuses a word that is no command, and says which one may have been meant.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() && !cmd.HasParent() {
+		return withHint(fmt.Errorf("%q is no command but a file", args[0]), "lvstui --from %s", args[0])
+	}
+	words := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		words += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return withHint(errors.New(words), "%s --help", cmd.CommandPath())
+}
+
+// plainFlagError says in words of this program what is not a duration.
+func plainFlagError(err error) error {
+	before, _, ok := strings.Cut(err.Error(), ": time: ")
+	if !ok {
+		return err
+	}
+	return errors.New(before + ": a time is a number with its unit, such as 10s or 2m")
 }

@@ -39,6 +39,45 @@ func printReport(w io.Writer, r probes.Report) {
 	printUndecided(w, r.Undecided)
 }
 
+// printNext says what to type to see more, where the report leaves something open.
+func printNext(w io.Writer, r probes.Report, opt checkOptions) {
+	steps := nextSteps(r, opt)
+	if len(steps) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nto see more")
+	for _, s := range steps {
+		fmt.Fprintf(w, "  %s\n    %s\n", s[0], s[1])
+	}
+}
+
+// nextSteps are pairs of what a step tells and the command for it.
+func nextSteps(r probes.Report, opt checkOptions) (steps [][2]string) {
+	certain := slices.ContainsFunc(r.Findings, func(f probes.Finding) bool {
+		return f.Certainty == probes.Certain && f.Severity == probes.Outage
+	})
+	if certain || !slices.ContainsFunc(r.Path, func(p probes.PathStage) bool { return p.Status == lvs.StageUnknown }) {
+		return nil
+	}
+	if len(r.Roles) == 0 && len(opt.vips) == 0 {
+		return [][2]string{
+			{"a host that is to serve a VIP and does not have it is not recognised: name the VIP", "sudo lvstui check --vip 172.16.0.8"},
+			{"nor is the router of a cluster: say that it is one", "sudo lvstui check --role router --vip 172.16.0.8 --flows 10s"},
+		}
+	}
+	if len(opt.from) == 0 && opt.listen == 0 {
+		steps = append(steps, [2]string{"where the handshakes of clients stop", "sudo lvstui check --flows 10s"})
+	}
+	if len(opt.from) == 0 && len(opt.probe) == 0 && slices.Contains(r.Roles, lvs.RoleDirector) {
+		steps = append(steps, [2]string{"whether each real server takes the VIP's connections (sends one SYN to each)", "sudo lvstui check --probe arp,dsr"})
+	}
+	if len(opt.from) < 2 {
+		steps = append(steps, [2]string{"what several hosts prove together: on each of them lvstui snapshot > NAME.json, then in one place",
+			"lvstui check --from director.json --from rs1.json --from router.json"})
+	}
+	return steps
+}
+
 var verdictWord = map[probes.Verdict]string{
 	probes.VerdictOK: "OK", probes.VerdictWarning: "WARNING", probes.VerdictBroken: "BROKEN", probes.VerdictUnknown: "UNKNOWN",
 }
@@ -89,7 +128,7 @@ func printCure(w io.Writer, f probes.Finding) {
 		fmt.Fprintf(w, "  on %s: %s\n", kit.Clean(f.Fix.Host), kit.Clean(c))
 	}
 	if f.Fix.Automatic {
-		fmt.Fprintf(w, "  or let lvstui do it: lvstui fix %s\n", f.ID)
+		fmt.Fprintf(w, "  or let lvstui do it, on %s: sudo lvstui fix %s\n", kit.Clean(f.Fix.Host), f.ID)
 	}
 }
 
@@ -97,11 +136,12 @@ func printUndecided(w io.Writer, undecided []probes.Undecided) {
 	if len(undecided) == 0 {
 		return
 	}
-	var ids []string
+	fmt.Fprintln(w, "\ncould not judge")
 	for _, u := range undecided {
-		if !slices.Contains(ids, u.Rule) {
-			ids = append(ids, u.Rule)
+		var missing []string
+		for _, m := range u.Missing {
+			missing = append(missing, string(m))
 		}
+		fmt.Fprintf(w, "  %s, %s: not known: %s\n", kit.Clean(u.Host), u.Rule, strings.Join(missing, ", "))
 	}
-	fmt.Fprintf(w, "\ncould not judge: %s\n", strings.Join(ids, ", "))
 }

@@ -36,7 +36,7 @@ func newSetup() *cobra.Command {
 		Short: "Make this host a director or a real server of a cluster with direct routing",
 		Long: "setup asks what this host does not show, on the Setup screen of the terminal UI; with ACCESSIBLE set line by line.\n" +
 			"setup director and setup real-server take everything as flags and ask nothing but whether to do it.",
-		Args: cobra.NoArgs,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return setupWizard(cmd.Context(), opt) },
 	}
 	cmd.Flags().Var(&opt.vip, "vip", "the virtual address")

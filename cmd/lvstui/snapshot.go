@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -58,14 +59,18 @@ func loadSnapshot(name string) (*lvs.Snapshot, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, withHint(fmt.Errorf("snapshot: %w", err), "lvstui snapshot > FILE, on the host itself")
+			return nil, withHint(fmt.Errorf("cannot read the snapshot: %w", err), "lvstui snapshot > FILE, on the host itself")
 		}
 		defer f.Close()
 		in = f
 	}
 	s, err := collect.Load(in)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("%s is not a snapshot: %w", name, err), "lvstui snapshot > FILE, on the host itself")
+		hint := "lvstui snapshot > FILE, on the host itself"
+		if errors.Is(err, collect.ErrCapture) {
+			hint = fmt.Sprintf("lvstui flows --read %s, or with the screen lvstui --from %s", name, name)
+		}
+		return nil, withHint(fmt.Errorf("%s: %w", name, err), "%s", hint)
 	}
 	return s, nil
 }

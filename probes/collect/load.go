@@ -23,8 +23,8 @@ func Load(r io.Reader) (*lvs.Snapshot, error) {
 	if len(b) > maxSnapshot {
 		return nil, fmt.Errorf("not a snapshot of lvstui: longer than %d MiB", maxSnapshot>>20)
 	}
-	if bytes.HasPrefix(b, []byte("\x0a\x0d\x0d\x0a")) { // begins with what looks like blanks
-		return nil, errors.New("not a snapshot of lvstui: a packet capture; try lvstui flows --read FILE")
+	if isCapture(b) {
+		return nil, ErrCapture
 	}
 	b = bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 	if what := looksLike(b); what != "" {
@@ -44,13 +44,22 @@ func Load(r io.Reader) (*lvs.Snapshot, error) {
 	return &s, nil
 }
 
+// ErrCapture says that the file holds packets.
+var ErrCapture = errors.New("not a snapshot of lvstui: a packet capture")
+
+// isCapture recognises pcapng and the four kinds of pcap.
+func isCapture(b []byte) bool {
+	for _, magic := range []string{"\x0a\x0d\x0d\x0a", "\xd4\xc3\xb2\xa1", "\xa1\xb2\xc3\xd4", "\x4d\x3c\xb2\xa1", "\xa1\xb2\x3c\x4d"} {
+		if bytes.HasPrefix(b, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
+
 // looksLike recognises other files by their first bytes; "" means it may be JSON.
 func looksLike(b []byte) string {
 	for _, magic := range []struct{ start, what string }{
-		{"\xd4\xc3\xb2\xa1", "a packet capture; try lvstui flows --read FILE"},
-		{"\xa1\xb2\xc3\xd4", "a packet capture; try lvstui flows --read FILE"},
-		{"\x4d\x3c\xb2\xa1", "a packet capture; try lvstui flows --read FILE"},
-		{"\xa1\xb2\x3c\x4d", "a packet capture; try lvstui flows --read FILE"},
 		{"\x1f\x8b", "a compressed file; unpack it first: gunzip FILE"},
 		{"<", "a web page or XML"},
 		{"[", "a JSON list; a snapshot is one object"},
@@ -63,7 +72,7 @@ func looksLike(b []byte) string {
 		return "the file is empty"
 	}
 	if b[0] != '{' {
-		return "no JSON object; write one with: lvstui snapshot > FILE"
+		return "no JSON object"
 	}
 	return ""
 }
@@ -72,9 +81,9 @@ func checkKeys(keys map[string]json.RawMessage) error {
 	raw, ok := keys["schema"]
 	switch {
 	case !ok:
-		return errors.New("not a snapshot of lvstui: no schema number; write one with: lvstui snapshot > FILE")
+		return errors.New("not a snapshot of lvstui: no schema number")
 	case keys["verdict"] != nil:
-		return errors.New("not a snapshot of lvstui but a report of lvstui check; write a snapshot with: lvstui snapshot > FILE")
+		return errors.New("not a snapshot of lvstui but a report of lvstui check")
 	}
 	var schema int
 	if err := json.Unmarshal(raw, &schema); err != nil || schema < 1 {
