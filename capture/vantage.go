@@ -171,7 +171,11 @@ func nearerEnd(r *record) lvs.Vantage {
 		return lvs.RoleRealServer
 	}
 	syn, synAck, ack := &r.sights[clsSYN][slotIn], &r.sights[clsSYNACK][slotIn], &r.sights[clsACK][slotIn]
-	if syn.set && synAck.set && ack.set && synAck.time-syn.time < ack.time-synAck.time {
+	switch {
+	case !syn.set || !synAck.set:
+	case !ack.set && !r.saw(clsRSTc): // a client answers each SYN-ACK that it gets
+		return lvs.RoleRealServer
+	case ack.set && synAck.time-syn.time < ack.time-synAck.time:
 		return lvs.RoleRealServer
 	}
 	return lvs.RoleClient
