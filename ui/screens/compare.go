@@ -99,9 +99,11 @@ func (s *Compare) stageColumn(side, width int) []kit.Line {
 	return out
 }
 
-// stateWords is when a stage was seen, or what is known of it instead.
+// stateWords is when a stage was seen, or what is known of it instead. Of a joined flow only the first host's clock counts.
 func stateWords(f *capture.Flow, sight capture.StageSight) string {
 	switch {
+	case sight.State == lvs.Seen && len(f.Vantages) > 1 && sight.Vantage != f.Vantages[0]:
+		return "seen there"
 	case sight.State == lvs.Seen && !sight.Time.IsZero() && !f.FirstSeen.IsZero():
 		return "+" + span(sight.Time.Sub(f.FirstSeen))
 	case sight.State == lvs.Unobservable:

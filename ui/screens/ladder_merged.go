@@ -23,7 +23,7 @@ func sights(events []capture.Event, f *capture.Flow) []sight {
 	for _, e := range events {
 		leg := legOf(e, vantageOf(e, f))
 		if e.Vantage != "" {
-			leg = innerLeg(e, leg, f.Vantages)
+			leg = innerLeg(e, leg, f)
 			if i := slices.IndexFunc(out, func(s sight) bool { return s.same(e, leg) }); i >= 0 {
 				out[i].also = append(out[i].also, e.Vantage)
 				continue
@@ -47,10 +47,13 @@ func vantageOf(e capture.Event, f *capture.Flow) lvs.Vantage {
 	return f.Vantage
 }
 
-// innerLeg shortens a leg to the next hop where that is among the hosts that looked.
-func innerLeg(e capture.Event, leg [2]int, looked []lvs.Vantage) [2]int {
-	router := slices.Contains(looked, lvs.RoleRouter)
-	if e.Vantage == lvs.RoleDirector && router {
+// innerLeg shortens a leg to the next hop where that is among the hosts that looked, and leads answers to masqueraded requests back to the
+// director.
+func innerLeg(e capture.Event, leg [2]int, f *capture.Flow) [2]int {
+	if e.Vantage == lvs.RoleRealServer && !e.ToVirtual && f.Forward == string(lvs.Masq) {
+		return [2]int{3, 2}
+	}
+	if e.Vantage == lvs.RoleDirector && slices.Contains(f.Vantages, lvs.RoleRouter) {
 		switch leg {
 		case [2]int{0, 2}:
 			return [2]int{1, 2}

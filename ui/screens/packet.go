@@ -23,7 +23,7 @@ func packetLines(f *capture.Flow, events []capture.Event, names map[capture.MAC]
 		if !e.ToVirtual {
 			way = "VIP to client"
 		}
-		out = append(out, kit.L(kit.S(theme.Title, string(e.Kind)), kit.S(theme.Dim, ", "+way+", "+since(e.Time.Sub(f.Events[0].Time))+" s after the first packet")))
+		out = append(out, kit.L(kit.S(theme.Title, string(e.Kind)), kit.S(theme.Dim, ", "+way+", "+since(e.Time.Sub(clocks(f.Events, f)[vantageOf(e, f)]))+" s after the first packet")))
 		for _, field := range packetFields(f, e, names) {
 			out = append(out, kit.Item(kit.S(theme.Dim, kit.Pad(field[0], 11)), theme.Plain, field[1], width)...)
 		}
@@ -35,7 +35,7 @@ func packetLines(f *capture.Flow, events []capture.Event, names map[capture.MAC]
 func packetFields(f *capture.Flow, e capture.Event, names map[capture.MAC]string) [][2]string {
 	out := [][2]string{
 		{"time", e.Time.UTC().Format("2006-01-02 15:04:05.000000000 UTC")},
-		{"seen", orUnknown(strings.TrimSpace(e.Interface + " " + e.Direction.String()))},
+		{"seen", orUnknown(strings.Join(notEmpty(vantageWord(e.Vantage), e.Interface, e.Direction.String()), " "))},
 		{"from MAC", fullMAC(e.SrcMAC, names)},
 		{"to MAC", fullMAC(e.DstMAC, names)},
 	}
