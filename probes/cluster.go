@@ -30,6 +30,8 @@ type Options struct {
 	Roles []lvs.Role // of the first host
 	// Gateway is the router by which clients come to the first host and are answered; invalid when nobody said.
 	Gateway netip.Addr
+	// Together asks about all hosts as one: the path is what any of them saw of a connection, not the first host's alone.
+	Together bool
 }
 
 // assemble finds out who is who. Roles follow from facts: virtual services make a director, a VIP held without a service,

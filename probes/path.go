@@ -29,11 +29,7 @@ type tally struct {
 
 // path judges the eleven stages, from the findings and from the flows of the host asked about.
 func path(r *Report, rules []Rule, c *Cluster, unclear map[lvs.Stage]string) []PathStage {
-	var flows [11]tally
-	observed := false
-	if len(c.Hosts) > 0 {
-		flows, observed = tallyFlows(c.Hosts[0], c)
-	}
+	flows, observed := tallyFlows(c)
 	out := make([]PathStage, 0, len(lvs.Stages))
 	for i, stage := range lvs.Stages {
 		p := PathStage{Stage: stage, Status: lvs.StageUnknown, Findings: []string{}, Reached: flows[i].reached, Due: flows[i].due}
@@ -101,9 +97,8 @@ func flowStatus(t tally) lvs.StageStatus {
 }
 
 // tallyFlows counts, per stage, the flows to any VIP that were due to reach it and did. Flows still in their time do not count.
-func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
-	recent := recentFlows(h, c)
-	for _, f := range recent {
+func tallyFlows(c *Cluster) (stages [11]tally, observed bool) {
+	for _, f := range recentFlows(c) {
 		for i, stage := range lvs.Stages {
 			switch f.Stage(stage).State {
 			case lvs.Seen, lvs.Implied:
@@ -121,7 +116,7 @@ func tallyFlows(h *Host, c *Cluster) (stages [11]tally, observed bool) {
 			}
 		}
 	}
-	return stages, h.Flows != nil
+	return stages, slices.ContainsFunc(c.asked(), func(h *Host) bool { return h.Flows != nil })
 }
 
 // needNoAnswer tells that a flow without an answer may be as it should be: over UDP there are services that never answer, such as syslog.
@@ -129,11 +124,34 @@ func needNoAnswer(f capture.Flow, stage lvs.Stage) bool {
 	return f.Protocol == lvs.UDP && (stage == lvs.SynAckSent || stage == lvs.SynAckAtClient) && f.ICMP == nil && !f.AnsweredFrom.IsValid()
 }
 
-// recentFlows are the recent flows to all VIPs of the cluster, oldest first.
-func recentFlows(h *Host, c *Cluster) []capture.Flow {
+// asked are the hosts whose flows the path is made of.
+func (c *Cluster) asked() []*Host {
+	if c.Options.Together {
+		return c.Hosts
+	}
+	return c.Hosts[:min(1, len(c.Hosts))]
+}
+
+// recentFlows are the recent flows to all VIPs of the cluster, oldest first: those of the host asked about, or joined from all
+// hosts, where all are asked about together.
+func recentFlows(c *Cluster) []capture.Flow {
+	var views [][]capture.Flow
+	for _, h := range c.asked() {
+		var all []capture.Flow
+		for _, vip := range c.VIPs {
+			all = append(all, h.RecentFlowsTo(vip)...)
+		}
+		if len(all) > 0 {
+			views = append(views, all)
+		}
+	}
 	var all []capture.Flow
-	for _, vip := range c.VIPs {
-		all = append(all, h.RecentFlowsTo(vip)...)
+	switch len(views) {
+	case 0:
+	case 1:
+		all = views[0]
+	default:
+		all = capture.Merge(views...)
 	}
 	slices.SortStableFunc(all, byStart)
 	return all

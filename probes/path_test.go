@@ -65,6 +65,28 @@ func TestUnansweredFromEveryVantage(t *testing.T) {
 	}
 }
 
+// A director and a real server that both listened: what the director can not see, the real server's flows show.
+func TestPathOfSeveralListeners(t *testing.T) {
+	var all []Observation
+	for _, vantage := range []lvs.Vantage{lvs.RoleDirector, lvs.RoleRealServer} {
+		flows := many(0, 24, vantage, capture.Stalled, unanswered[vantage])
+		for i := range flows {
+			flows[i].Reached, flows[i].StalledAt = lvs.SynForwarded, lvs.AckAtDirector
+			if vantage == lvs.RoleRealServer {
+				flows[i].Reached, flows[i].StalledAt = lvs.SynAckSent, lvs.SynAckAtClient
+			}
+		}
+		all = append(all, Observation{Snapshot: hosts[vantage], Flows: flows})
+	}
+	r := Diagnose(nil, all, Options{VIPs: addrs(vip), Together: true})
+	if p := statusOf(r, lvs.SynAckSent); p.Status != lvs.StageOK || p.Note != "24 of 24" {
+		t.Errorf("%s is %s, %q", p.Stage, p.Status, p.Note)
+	}
+	if want := "handshakes stop at SYN-ACK at client, 0 of 24 got there"; r.Summary != want {
+		t.Errorf("summary %q, want %q", r.Summary, want)
+	}
+}
+
 func TestStatusByFlows(t *testing.T) {
 	ok, lost, flying := served[lvs.RoleDirector], unanswered[lvs.RoleDirector], stages{lvs.SynAtDirector: lvs.Seen, lvs.SynForwarded: lvs.Seen, lvs.AckAtDirector: lvs.Pending}
 	mid := flow(3, lvs.RoleDirector, capture.Stalled, lost)

@@ -85,20 +85,23 @@ func didYouMean(word string) string {
 			alike = append(alike, id)
 		}
 	}
-	if len(near) == 0 {
+	if len(near) == 0 && len(alike) <= 4 {
 		near = alike
 	}
-	if len(near) == 0 || len(near) > 6 {
+	switch n := len(near); {
+	case n == 0:
 		return ""
+	case n > 6:
+		return fmt.Sprintf("; did you mean %s or one of %d more?", strings.Join(near[:4], " or "), n-4)
 	}
 	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
-// sharedWords counts the words between hyphens that both ids have.
+// sharedWords counts the words between hyphens that both ids have, but for the short ones.
 func sharedWords(a, b string) (n int) {
 	words := strings.Split(b, "-")
 	for _, w := range strings.Split(a, "-") {
-		if slices.Contains(words, w) {
+		if len(w) > 2 && slices.Contains(words, w) {
 			n++
 		}
 	}

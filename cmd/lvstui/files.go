@@ -200,6 +200,7 @@ func allFiles(hosts []*fileHost, opt probes.Options) *fileHost {
 	if f.Flows = capture.Merge(views...); len(views) == 1 {
 		f.Capture.Name = hosts[slices.IndexFunc(hosts, func(h *fileHost) bool { return h.facts.Flows != nil })].facts.Capture.Name
 	}
+	opt.Together = true
 	f.Report = probes.Diagnose(rules.All(), observed, opt)
 	for i, s := range snapshots { // the director knows most names
 		if s.IPVS != nil && len(s.IPVS.Services) > 0 {

@@ -39,7 +39,9 @@ func (t *together) Look(ctx context.Context) (screens.Facts, error) {
 	for _, o := range all[1:] {
 		others = append(others, o.Snapshot)
 	}
-	f := t.hosts[0].facts(all[0], probes.Diagnose(rules.All(), all, t.hosts[0].opt))
+	opt := t.hosts[0].opt
+	opt.Together = true
+	f := t.hosts[0].facts(all[0], probes.Diagnose(rules.All(), all, opt))
 	f.Others, f.Flows, f.Capture = others, capture.Merge(views...), t.captureState()
 	f.Host, f.ReadOnly, f.ReadOnlyWhy = t.name, true, "this is all hosts together: go to the host itself (h) to change it"
 	return f, nil
