@@ -97,7 +97,10 @@ func (m *root) looked(msg lookedMsg) tea.Cmd {
 	if msg.host != m.cur {
 		return nil
 	}
-	return tea.Batch(m.after(max(m.o.Refresh, restFactor*msg.took), tickMsg{m.gen}), m.lookElsewhere(), m.tickClock())
+	if msg.err == nil {
+		m.watch(&msg.facts)
+	}
+	return tea.Batch(m.after(m.rest(msg.took), tickMsg{m.gen}), m.lookElsewhere(), m.tickClock())
 }
 
 // show keeps what was found, and gives it to the screens or holds it while they are frozen.

@@ -49,6 +49,10 @@ type root struct {
 	clock   time.Time
 	ticking bool
 
+	// stirred is when a key was pressed or a handshake heard of last, and latest is that handshake's time; dozing says that looks are rare.
+	stirred, latest time.Time
+	dozing          bool
+
 	say    string // sentence in the footer
 	saySeq int
 }
@@ -101,7 +105,7 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyPressMsg:
-		return m, m.press(msg)
+		return m, tea.Batch(m.stir(), m.press(msg))
 	case tea.PasteMsg: // pasted text is for a text field, never a row of keys
 		return m, m.paste(msg)
 	case lookedMsg:

@@ -61,6 +61,7 @@ type Stats struct {
 // Capture is an open ring.
 type Capture struct {
 	fd    int
+	wake  int // an event file: whatever is written to it ends wait
 	ring  ring
 	opts  Options
 	loIdx int32
@@ -84,7 +85,6 @@ const (
 	defaultBlock  = 256 << 10
 	defaultBlocks = 128
 	defaultRetire = 10 * time.Millisecond
-	pollTimeout   = 100 // ms: how late Run notices that its context has ended
 	maxBatch      = 512
 	maxNames      = 4096
 )
@@ -97,7 +97,7 @@ func Open(o Options) (*Capture, error) {
 	if err != nil {
 		return nil, explain("open a packet socket", err)
 	}
-	c := &Capture{fd: fd, opts: o, names: map[int32]string{}, stop: make(chan struct{})}
+	c := &Capture{fd: fd, wake: -1, opts: o, names: map[int32]string{}, stop: make(chan struct{})}
 	c.stats.Sample = 1
 	if err := c.setUp(); err != nil {
 		c.release()
@@ -127,6 +127,9 @@ func (o Options) withDefaults() Options {
 func (c *Capture) setUp() (err error) {
 	if c.links, err = openLinkWatch(); err != nil {
 		return err
+	}
+	if c.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return explain("make an event file", err)
 	}
 	c.loIdx, _ = c.indexOf("lo")
 	for _, name := range c.opts.Interfaces {
@@ -185,6 +188,16 @@ func (c *Capture) Run(ctx context.Context, fn func([]Frame)) error {
 	c.running.Add(1)
 	c.mu.Unlock()
 	defer c.running.Done()
+	woken := make(chan struct{})
+	sleepOn := context.AfterFunc(ctx, func() {
+		c.wakeUp()
+		close(woken)
+	})
+	defer func() {
+		if !sleepOn() {
+			<-woken // Close must not take the event file away before
+		}
+	}()
 	batch := make([]Frame, 0, maxBatch)
 	load := loadWatch{sample: 1}
 	for {
@@ -272,37 +285,6 @@ func sortByTime(batch []Frame) {
 	}
 }
 
-// wait sleeps until there is a block, or for pollTimeout.
-func (c *Capture) wait(ctx context.Context) error {
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLERR}, {Fd: int32(c.links.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, pollTimeout)
-	if err != nil && err != unix.EINTR {
-		return explain("wait for packets", err)
-	}
-	if n > 0 && fds[1].Revents != 0 {
-		if err := c.watchLinks(); err != nil {
-			return err
-		}
-	}
-	if n <= 0 || fds[0].Revents&(unix.POLLERR|unix.POLLNVAL|unix.POLLHUP) == 0 {
-		return nil
-	}
-	// The error must be read off the socket, or poll returns at once for ever.
-	code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return explain("wait for packets", err)
-	}
-	if e := unix.Errno(code); e != 0 && e != unix.ENETDOWN {
-		return explain("wait for packets", e)
-	}
-	select { // a link that is down comes up again
-	case <-ctx.Done():
-	case <-c.stop:
-	case <-time.After(pollTimeout * time.Millisecond):
-	}
-	return nil
-}
-
 // Stats returns the counts up to now.
 func (c *Capture) Stats() Stats {
 	c.mu.Lock()
@@ -332,7 +314,10 @@ func (c *Capture) Interfaces() map[int32]string {
 
 // Close ends Run and gives the ring back. It must not be called from within Run's callback.
 func (c *Capture) Close() error {
-	c.stopped.Do(func() { close(c.stop) })
+	c.stopped.Do(func() {
+		close(c.stop)
+		c.wakeUp()
+	})
 	c.running.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -348,6 +333,9 @@ func (c *Capture) release() error {
 	c.ring.close()
 	if c.links != nil {
 		c.links.close()
+	}
+	if c.wake >= 0 {
+		unix.Close(c.wake)
 	}
 	return unix.Close(c.fd)
 }

@@ -194,29 +194,19 @@ const maxFilterVIPs = 64
 
 // run listens until ctx ends.
 func (e *ear) run(ctx context.Context) error {
-	clock := time.NewTicker(250 * time.Millisecond)
-	defer clock.Stop()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		for {
-			select {
-			case <-clock.C:
-				e.mu.Lock()
-				// The ring hands packets over up to 10 ms late, and under load later: a moment behind the clock is certain.
-				e.tracker.Advance(time.Now().Add(-200 * time.Millisecond))
-				e.mu.Unlock()
-			case <-done:
-				return
-			}
-		}
-	}()
 	err := e.capture.Run(ctx, e.hear)
 	e.capture.Close()
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
 	return nil
+}
+
+// now tells the tracker how late it is, which it must know before it says what is missing. The ring hands packets over up to 10 ms late, and under
+// load later: a moment behind the clock is certain. e.mu is held.
+func (e *ear) now() *capture.Tracker {
+	e.tracker.Advance(time.Now().Add(-200 * time.Millisecond))
+	return e.tracker
 }
 
 func (e *ear) hear(frames []live.Frame) {
@@ -246,21 +236,21 @@ func (e *ear) hear(frames []live.Frame) {
 func (e *ear) flows() []capture.Flow {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.tracker.Recent(shownFlows)
+	return e.now().Recent(shownFlows)
 }
 
 // latest are the latest flows, oldest first, the last of them with their frames, for the ladder.
 func (e *ear) latest(withEvents int) []capture.Flow {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.tracker.Latest(shownFlows, withEvents)
+	return e.now().Latest(shownFlows, withEvents)
 }
 
 // allFlows are those the tracker remembers, oldest first.
 func (e *ear) allFlows() []capture.Flow {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.tracker.Flows()
+	return e.now().Flows()
 }
 
 func (e *ear) arp() []capture.ARPSighting {
@@ -330,7 +320,7 @@ func (e *ear) close() error {
 	defer e.mu.Unlock()
 	st := e.capture.Stats()
 	end := file.Statistics{Time: time.Now().UnixNano(), Received: st.Packets, Dropped: st.Drops}
-	for _, f := range e.tracker.Recent(savedVerdicts) {
+	for _, f := range e.now().Recent(savedVerdicts) {
 		end.Comments = append(end.Comments, verdict(f))
 	}
 	if err := errors.Join(e.saveErr, e.save.Close(end)); err != nil {

@@ -57,7 +57,7 @@ func (e *ear) stopRecording() (screens.Recording, error) {
 	defer e.mu.Unlock()
 	st := e.capture.Stats()
 	end := file.Statistics{Time: time.Now().UnixNano(), Received: st.Packets, Dropped: st.Drops}
-	for _, f := range e.tracker.Recent(savedVerdicts) {
+	for _, f := range e.now().Recent(savedVerdicts) {
 		if f.LastSeen.After(e.savedAt) && (e.want == nil || e.want(firstPacket(f))) {
 			end.Comments = append(end.Comments, verdict(f))
 		}
