@@ -98,7 +98,8 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 		return err
 	}
 	defer kept.close()
-	img, err := guest.Prepare(ctx, guest.Options{Log: os.Stderr})
+	// Hosts boot by their files there, with the programs that read these.
+	img, err := guest.Prepare(ctx, guest.Options{Log: os.Stderr, Sets: []string{"netconfig"}})
 	if err != nil {
 		return err
 	}
