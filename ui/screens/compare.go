@@ -112,19 +112,26 @@ func stateWords(f *capture.Flow, sight capture.StageSight) string {
 	return string(sight.State)
 }
 
-// parting is the index of the first stage that one flow reached and the other did not, or -1.
+// parting is the index of the first stage that one flow passed and the other did not, or -1.
 func (s *Compare) parting() int {
-	for i, st := range lvs.Stages {
-		if reached(&s.sides[0].flow, st) != reached(&s.sides[1].flow, st) {
+	a, b := &s.sides[0].flow, &s.sides[1].flow
+	for i := range lvs.Stages {
+		if passed(a, i) && !passed(b, i) && known(b, i) || passed(b, i) && !passed(a, i) && known(a, i) {
 			return i
 		}
 	}
 	return -1
 }
 
-func reached(f *capture.Flow, st lvs.Stage) bool {
-	state := f.Stage(st).State
-	return state == lvs.Seen || state == lvs.Implied
+// passed is true if the flow passed stage i: it was seen, or whatever was seen lies behind it.
+func passed(f *capture.Flow, i int) bool {
+	state := f.Stage(lvs.Stages[i]).State
+	return state == lvs.Seen || state == lvs.Implied || i <= f.Reached.Index()
+}
+
+// known is false of a stage that the flow may have passed unseen.
+func known(f *capture.Flow, i int) bool {
+	return passed(f, i) || f.Stage(lvs.Stages[i]).State != lvs.Unobservable
 }
 
 // verdict says in words where they part.
@@ -135,11 +142,11 @@ func (s *Compare) verdict() string {
 		return fmt.Sprintf("They do not part: both get as far as %s.", a.Reached.Title())
 	}
 	further, other := a, b
-	if reached(b, lvs.Stages[at]) {
+	if passed(b, at) {
 		further, other = b, a
 	}
 	common := at - 1
-	for common >= 0 && !reached(further, lvs.Stages[common]) {
+	for common >= 0 && !(passed(further, common) && passed(other, common)) {
 		common--
 	}
 	text := fmt.Sprintf("%s goes on to %s.", further.Client, further.Reached.Title())

@@ -84,3 +84,26 @@ func TestMasqueradedAnswersOnTheLadder(t *testing.T) {
 		t.Errorf("SYN-ACK between lanes: %v", legs)
 	}
 }
+
+// Where flows were seen from different hosts, a stage that one of them passed unseen does not part them.
+func TestFlowsPartWhereOneIsMissing(t *testing.T) {
+	flow := func(reached lvs.Stage, states ...lvs.StageState) capture.Flow {
+		f := capture.Flow{Client: netip.MustParseAddrPort("188.88.88.10:1"), Outcome: capture.Stalled, Reached: reached}
+		for i, s := range states {
+			f.Stages = append(f.Stages, capture.StageSight{Stage: lvs.Stages[i], State: s})
+		}
+		return f
+	}
+	const s, i, u, m, p = lvs.Seen, lvs.Implied, lvs.Unobservable, lvs.Missing, lvs.Pending
+	stalled := flow(lvs.SynForwarded, s, i, s, i, s, u, u, u, m, p, p)
+	closed := flow(lvs.Established, s, u, u, u, u, i, i, i, s, u, s)
+	closed.Outcome = capture.Closed
+	c := NewCompare(stalled, closed, Facts{})
+	if at := c.parting(); at < 0 || lvs.Stages[at] != lvs.SynAckAtClient || !strings.HasPrefix(c.verdict(), "Both get as far as forwarded.") {
+		t.Errorf("they part at %d: %s", at, c.verdict())
+	}
+	blind := flow(lvs.SynSent, s, u, u, u, u, u, u, u, u, u, u)
+	if at := NewCompare(blind, closed, Facts{}).parting(); at != -1 {
+		t.Errorf("nothing is known of one of them, and they part at %d", at)
+	}
+}
