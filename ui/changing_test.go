@@ -92,7 +92,7 @@ func TestAWaitingChangeIsSaidEverywhere(t *testing.T) {
 		d.press(tab)
 		d.shows("! taken back in 50 s unless you keep it: keep this host", "c keep  z take back")
 	}
-	d.shows("waiting", "until 13:23:40 unless kept: keep this host")
+	d.shows("waiting", "keep this host silent about the VIP, taken")
 	d.press("c", "c")
 	d.shows("Keep this change?", "c keep: this has just come up")
 	d.tick(1)

@@ -45,7 +45,7 @@ func (m *root) header() []kit.Line {
 		left.Spans = append(left.Spans, kit.T(" · "+placeWords(*h.facts)), kit.T("   "+vipWords(*h.facts)))
 		role := screens.VerdictRole(h.facts.Report.Verdict)
 		verdict = kit.L(kit.T(" "), kit.S(role, screens.Glyph(role)+" "+string(h.facts.Report.Verdict)), kit.S(theme.Plain, ": "+h.facts.Report.Summary))
-		right = captureLine(h.facts.Capture, m.width/2)
+		right = captureLine(h.facts.Capture, shortName(h.host), m.width/2)
 	}
 	if h.err != nil {
 		verdict = kit.L(kit.T(" "), kit.S(theme.Unknown, "? "), kit.S(theme.Warn, "could not look: "+h.err.Error()))
@@ -132,8 +132,8 @@ func vipWords(f Facts) string {
 	return fmt.Sprintf("VIP %s +%d", names[0], len(names)-1)
 }
 
-// captureLine says how the listening goes, in at most width cells. Drops are never left out.
-func captureLine(c Capture, width int) kit.Line {
+// captureLine says how the listening on host goes, in at most width cells. Drops are never left out; a file has none of ours.
+func captureLine(c Capture, host string, width int) kit.Line {
 	drops := kit.S(theme.Dim, " · 0 dropped ")
 	if c.Dropped > 0 {
 		drops = kit.S(theme.Warn, fmt.Sprintf(" · ! %s dropped ", kit.Count(float64(c.Dropped))))
@@ -165,7 +165,11 @@ func captureLine(c Capture, width int) kit.Line {
 		}
 		return kit.L(kit.S(theme.OK, "● live "), kit.T(names), drops)
 	case screens.CaptureFile:
-		return kit.L(kit.S(theme.Accent, "○ file "), kit.T(kit.Fit(path.Base(c.Name), 24)), drops)
+		line := kit.L(kit.S(theme.Accent, "○ "), kit.T(kit.Fit(path.Base(c.Name), 24)+" "))
+		if path.Base(c.Name) == host { // its name stands at the left
+			line = kit.L(kit.S(theme.Accent, "○ capture "))
+		}
+		return line
 	case screens.CaptureFailed:
 		if width < 55 { // Flows says why
 			return kit.L(kit.S(theme.Bad, "✗ no capture "))
@@ -208,7 +212,8 @@ func (m *root) body(height int) []kit.Line {
 func (m *root) footer() []kit.Line {
 	rule := kit.Rule("", m.width)
 	if m.say != "" {
-		return []kit.Line{rule, kit.L(kit.T(" "), kit.S(theme.Warn, m.say))}
+		said := kit.Indent(1, kit.Paragraph(theme.Warn, m.say, m.width-2))
+		return append([]kit.Line{rule}, said...)[max(0, len(said)-1):][:footHeight]
 	}
 	if m.top().Typing() {
 		hint := "for example state:stalled client:10.0.0.0/8 stage:syn-ack-sent !rs:10.0.0.11"

@@ -43,7 +43,7 @@ func (m *root) whyNoProbe() string {
 	case h.facts == nil:
 		return "this host was not looked at yet"
 	case !can:
-		return "tests are sent from a host itself; go there (h)"
+		return "tests are sent from the host itself: h goes to another, or run lvstui there"
 	case h.facts.ReadOnly:
 		return "read-only: " + h.facts.ReadOnlyWhy
 	}

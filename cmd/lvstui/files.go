@@ -30,7 +30,7 @@ func (f *fileHost) Name() string { return f.name }
 
 func (f *fileHost) Look(context.Context) (screens.Facts, error) { return f.facts, nil }
 
-var errFile = errors.New("this is a file: a change needs the host itself")
+var errFile = errors.New(fileReadOnly)
 
 func (f *fileHost) Apply(context.Context, fixes.Plan, *lvs.Snapshot, fixes.Terms, func(int, bool, error)) (fixes.Change, error) {
 	return fixes.Change{}, errFile
@@ -90,13 +90,16 @@ func looksLikeJSON(b []byte) bool {
 	return false
 }
 
-const fileReadOnly = "this is a file: a change needs the host itself"
+const (
+	fileReadOnly  = "this is a file: a change needs the host itself"
+	changesOfFile = "A file holds no changes: lvstui undo --list shows them, on the host itself."
+)
 
 func snapshotHost(s *lvs.Snapshot, opt probes.Options) *fileHost {
 	o := probes.Observation{Snapshot: s}
-	return &fileHost{name: s.Host, observed: o, facts: screens.Facts{Host: s.Host, At: s.TakenAt, Snapshot: s, ReadOnly: true, ReadOnlyWhy: fileReadOnly,
+	return &fileHost{name: s.Host, observed: o, facts: screens.Facts{Host: s.Host, At: s.TakenAt, Snapshot: s, ReadOnly: true, ReadOnlyWhy: fileReadOnly, ChangesElsewhere: changesOfFile,
 		Report:  probes.Diagnose(rules.All(), []probes.Observation{o}, opt),
-		Capture: screens.Capture{Mode: screens.CaptureOff, Err: "a snapshot holds no packets"}}}
+		Capture: screens.Capture{Mode: screens.CaptureOff, Err: "a snapshot holds no packets. Open a capture of the host beside it: lvstui --from " + s.Host + ".json --from " + s.Host + ".pcapng"}}}
 }
 
 func captureHost(name string, t *capture.Tracker, damage error, opt probes.Options) *fileHost {
@@ -111,7 +114,7 @@ func captureHost(name string, t *capture.Tracker, damage error, opt probes.Optio
 		Flows: flows, ARP: t.ARP()}
 	vips := virtualsOf(flows)
 	opt.VIPs = append(slices.Clone(opt.VIPs), vips...)
-	f := screens.Facts{Host: name, At: t.Now(), Flows: flows, ReadOnly: true, ReadOnlyWhy: fileReadOnly,
+	f := screens.Facts{Host: name, At: t.Now(), Flows: flows, ReadOnly: true, ReadOnlyWhy: fileReadOnly, ChangesElsewhere: changesOfFile,
 		Report:  probes.Diagnose(rules.All(), []probes.Observation{o}, opt),
 		Capture: screens.Capture{Mode: screens.CaptureFile, Name: name, Packets: t.Stats().Packets}}
 	if damage != nil {
@@ -182,7 +185,7 @@ func allFiles(hosts []*fileHost, opt probes.Options) *fileHost {
 	var observed []probes.Observation
 	var views [][]capture.Flow
 	var snapshots []*lvs.Snapshot
-	f := screens.Facts{Host: "all files", ReadOnly: true, ReadOnlyWhy: fileReadOnly, Capture: screens.Capture{Mode: screens.CaptureOff, Err: "snapshots hold no packets"}}
+	f := screens.Facts{Host: "all files", ReadOnly: true, ReadOnlyWhy: fileReadOnly, ChangesElsewhere: changesOfFile, Capture: screens.Capture{Mode: screens.CaptureOff, Err: "snapshots hold no packets. Open captures beside them: lvstui --from rs1.json --from rs1.pcapng"}}
 	for _, h := range hosts {
 		observed = append(observed, h.observed)
 		opt.VIPs = append(slices.Clone(opt.VIPs), h.vips...)

@@ -43,6 +43,7 @@ func (t *together) Look(ctx context.Context) (screens.Facts, error) {
 	opt.Together = true
 	f := t.hosts[0].facts(all[0], probes.Diagnose(rules.All(), all, opt))
 	f.Others, f.Flows, f.Capture = others, capture.Merge(views...), t.captureState()
+	f.ChangesElsewhere = "Changes belong to one host: h goes to it."
 	f.Host, f.ReadOnly, f.ReadOnlyWhy = t.name, true, "this is all hosts together: go to the host itself (h) to change it"
 	return f, nil
 }

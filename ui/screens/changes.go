@@ -64,7 +64,7 @@ func LastOpen(changes []fixes.Change) (fixes.Change, bool) {
 func (s *Changes) Actions() []keys.Action {
 	none := ""
 	if len(s.list) == 0 {
-		none = "lvstui has changed nothing on this host"
+		none = strings.TrimSuffix(s.none(), ".")
 	}
 	undo := keys.Undo.Do(func() tea.Cmd { return send(OpenMsg{NewUndo(s.list[s.cur.at])}) }).Unless(first(none, s.whyNoUndo()))
 	return append([]keys.Action{
@@ -74,6 +74,22 @@ func (s *Changes) Actions() []keys.Action {
 		}).Unless(none), undo,
 		keys.Copy.Quietly(func() tea.Cmd { return send(CopyMsg{plainText(changeLines(s.list[s.cur.at], 100)), "change"}) }).Unless(none),
 	}, s.cur.actions(nil)...)
+}
+
+// none says why there is no change in the list.
+func (s *Changes) none() string {
+	if s.facts.ChangesElsewhere != "" {
+		return s.facts.ChangesElsewhere
+	}
+	return "lvstui has changed nothing on this host."
+}
+
+// hint says how a change comes here.
+func (s *Changes) hint() string {
+	if s.facts.ReadOnly {
+		return ""
+	}
+	return " What f does on Path and Setup is listed here, and z takes it back."
 }
 
 // whyNoUndo is why the selected change can not be taken back.
@@ -93,7 +109,7 @@ func (s *Changes) View(width, height int) []kit.Line {
 		return kit.Indent(1, kit.Item(kit.S(theme.Unknown, "? "), theme.Plain, "The journal could not be read: "+s.facts.ChangesErr, width-2))
 	}
 	if len(s.list) == 0 {
-		return kit.Indent(1, kit.Paragraph(theme.Plain, "lvstui has changed nothing on this host.", width-2))
+		return kit.Indent(1, kit.Paragraph(theme.Plain, s.none()+s.hint(), width-2))
 	}
 	out := []kit.Line{kit.Text(theme.Dim, "  "+kit.Pad("when (UTC)", 21)+kit.Pad("state", 14)+"what")}
 	from, to := s.cur.window(height - 1)
@@ -102,10 +118,10 @@ func (s *Changes) View(width, height int) []kit.Line {
 		role := changeRole(c.State)
 		l := kit.L(kit.T("  "+kit.Pad(c.AppliedAt.UTC().Format("2006-01-02 15:04:05"), 21)), mark(role),
 			kit.S(role, kit.Pad(" "+string(c.State), 13)))
-		if c.State == fixes.Waiting {
-			l.Spans = append(l.Spans, kit.S(theme.Warn, "until "+c.Deadline.UTC().Format("15:04:05")+" unless kept: "))
-		}
 		l.Spans = append(l.Spans, kit.T(c.Title))
+		if c.State == fixes.Waiting {
+			l.Spans = append(l.Spans, kit.S(theme.Warn, ", taken back at "+c.Deadline.UTC().Format("15:04:05")+" unless kept"))
+		}
 		if i == s.cur.at {
 			l = chosen(l)
 		}

@@ -247,7 +247,7 @@ func (s *Fix) before() []keys.Action {
 	}
 	noBoot := s.refused
 	if noBoot == "" && len(s.edits) == 0 {
-		noBoot = "there is no file that lvstui could write: see what is said about the next boot"
+		noBoot = "no file of this host can be written for it; the box says what to write"
 	}
 	return []keys.Action{
 		keys.Apply.Do(func() tea.Cmd {

@@ -136,7 +136,7 @@ func (s *Ladder) text(width int) (out []kit.Line, tops []int) {
 	role := outcomeRole(f.Outcome)
 	via := ""
 	if name := nameOf(f, s.names, s.facts); name != "-" {
-		via = "via " + name
+		via = "via " + shortMAC(name)
 	}
 	out = []kit.Line{kit.Between(kit.L(kit.T(" "), mark(role), kit.S(role, " "+string(f.Outcome)), kit.T(s.outcome())),
 		kit.L(kit.S(theme.Dim, via+" ")), width)}

@@ -26,6 +26,14 @@ func nameOf(f *capture.Flow, rs map[capture.MAC]string, facts Facts) string {
 	return f.RealServerMAC.String()
 }
 
+// shortMAC is a name as it is, and of a MAC its end: the maker's half tells real servers not apart.
+func shortMAC(name string) string {
+	if m, err := capture.ParseMAC(name); err == nil && m.String() == name {
+		return "…:" + name[9:]
+	}
+	return name
+}
+
 // realServers maps MACs to addresses, as far as the neighbour table tells; the RIPs of the ip_vs table win.
 func realServers(f Facts) map[capture.MAC]string {
 	out := map[capture.MAC]string{}

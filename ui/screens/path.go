@@ -232,7 +232,9 @@ func (p *Path) noLVS(width int) []kit.Line {
 	out = append(out, kit.Paragraph(theme.Plain, text, min(width, 90))...)
 	out = append(out, kit.Line{})
 	out = append(out, gapLines(p.facts, width)...)
-	return append(out, kit.L(kit.T("Look on another host: "), kit.S(theme.Accent, "h"), kit.T(". What was read here: "), kit.S(theme.Accent, "4"), kit.T(" Host.")))
+	out = append(out, kit.Paragraph(theme.Plain, "If it should serve a VIP, name it: lvstui --vip 172.16.0.8. If it is the router of a cluster: lvstui --role router --vip 172.16.0.8.", min(width, 90))...)
+	return append(out, kit.L(kit.S(theme.Accent, "4"), kit.T(" what was read here   "), kit.S(theme.Accent, "5"),
+		kit.T(" make it a director or a real server   "), kit.S(theme.Accent, "h"), kit.T(" other hosts")))
 }
 
 // compact leaves out empty lines, where there is room for a few lines only.

@@ -297,7 +297,7 @@ func (d drawing) rung(r rung) []kit.Line {
 		tip = lo + 1
 		cells[tip] = '◀'
 	}
-	label := []rune(" " + kit.Fit(r.label, hi-lo-5) + " ")
+	label := []rune(" " + kit.Fit(r.label, hi-lo-4) + " ")
 	room := d.gap
 	if len(label) > d.gap-3 {
 		room = hi - lo

@@ -34,6 +34,8 @@ type Facts struct {
 	// ReadOnly forbids every change here; ReadOnlyWhy says why, for the person who pressed the key.
 	ReadOnly    bool
 	ReadOnlyWhy string
+	// ChangesElsewhere says where the journal is, when this is no host with one of its own: a file, or several hosts as one.
+	ChangesElsewhere string
 	// VIPs are the virtual addresses that the operator named.
 	VIPs []netip.Addr
 	// Changes is the journal of this host. The root fills it in from Host.Changes.

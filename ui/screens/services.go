@@ -33,13 +33,21 @@ type serviceRow struct {
 	dest    *lvs.Destination
 }
 
-// rate is what two looks at a counter give. Rates are per second; a negative one is not known.
+// rate is what looks at a counter give. Rates are per second, over the last rateSpan; a negative one is not known.
 type rate struct {
-	at                  time.Time
-	stats               lvs.Stats
+	looks               []counted // of the last rateSpan, oldest first
 	conns, packets, bps float64
-	past                []float64 // connections per second, oldest first
+	past                []float64 // connections per second from look to look, oldest first
 }
+
+// counted is a counter at a time.
+type counted struct {
+	at    time.Time
+	stats lvs.Stats
+}
+
+// rateSpan is what a rate is the mean of: from one look to the next, one client a second is none or two.
+const rateSpan = 10 * time.Second
 
 // NewServices makes the screen.
 func NewServices() *Services { return &Services{} }
@@ -69,7 +77,7 @@ func (s *Services) SetFacts(f Facts) {
 		}
 	}
 	for id, r := range s.rates { // of what was removed
-		if !r.at.Equal(f.At) {
+		if !r.last().at.Equal(f.At) {
 			delete(s.rates, id)
 		}
 	}
@@ -102,31 +110,38 @@ func serviceRows(f Facts) []serviceRow {
 	return rows
 }
 
-func (s *Services) count(id string, now lvs.Stats) {
+func (s *Services) count(id string, stats lvs.Stats) {
 	r, ok := s.rates[id]
 	if !ok {
-		s.rates[id] = &rate{at: s.facts.At, stats: now, conns: -1, packets: -1, bps: -1}
+		r = &rate{conns: -1, packets: -1, bps: -1}
+		s.rates[id] = r
+	}
+	now := counted{s.facts.At, stats}
+	if !ok || !now.at.After(r.last().at) {
+		r.looks = append(r.looks[:max(0, len(r.looks)-1)], now)
 		return
 	}
-	seconds := s.facts.At.Sub(r.at).Seconds()
-	if seconds <= 0 {
-		r.at = s.facts.At
-		return
-	}
-	per := func(now, before uint64) float64 {
-		if now < before { // counters were cleared
-			return -1
-		}
-		return float64(now-before) / seconds
-	}
-	r.conns = per(now.Connections, r.stats.Connections)
-	r.packets = per(now.PacketsIn, r.stats.PacketsIn)
-	r.bps = per(now.BytesIn, r.stats.BytesIn)
-	r.at, r.stats = s.facts.At, now
-	r.past = append(r.past, r.conns)
+	r.past = append(r.past, perSecondSince(r.last(), now, func(st lvs.Stats) uint64 { return st.Connections }))
 	if len(r.past) > history {
 		r.past = slices.Delete(r.past, 0, len(r.past)-history)
 	}
+	r.looks = append(slices.DeleteFunc(r.looks, func(c counted) bool { return now.at.Sub(c.at) > rateSpan && c != r.last() }), now)
+	r.conns = perSecondSince(r.looks[0], now, func(st lvs.Stats) uint64 { return st.Connections })
+	r.packets = perSecondSince(r.looks[0], now, func(st lvs.Stats) uint64 { return st.PacketsIn })
+	r.bps = perSecondSince(r.looks[0], now, func(st lvs.Stats) uint64 { return st.BytesIn })
+	if r.conns < 0 {
+		r.looks = []counted{now}
+	}
+}
+
+func (r *rate) last() counted { return r.looks[len(r.looks)-1] }
+
+// perSecondSince is how fast a counter rose, negative when it was cleared meanwhile.
+func perSecondSince(before, now counted, of func(lvs.Stats) uint64) float64 {
+	if of(now.stats) < of(before.stats) {
+		return -1
+	}
+	return float64(of(now.stats)-of(before.stats)) / now.at.Sub(before.at).Seconds()
 }
 
 // Actions of the list.
@@ -242,11 +257,16 @@ func perSecond(v float64) string {
 func (s *Services) connections(width int) []kit.Line {
 	var out []kit.Line
 	if r := s.rates[s.cur.id]; r != nil {
-		out = append(out, kit.Paragraph(theme.Plain, fmt.Sprintf("%d connections, %d packets and %d bytes in since it was added; now %s connections/s, %s packets/s, %s bytes/s.",
-			r.stats.Connections, r.stats.PacketsIn, r.stats.BytesIn, perSecond(r.conns), perSecond(r.packets), perSecond(r.bps)), width)...)
+		now := r.last().stats
+		text := fmt.Sprintf("%d connections, %d packets and %d bytes in since it was added", now.Connections, now.PacketsIn, now.BytesIn)
+		if r.conns >= 0 {
+			text += fmt.Sprintf("; over the last %.0f s %s connections/s, %s packets/s, %s bytes/s", rateSpan.Seconds(),
+				perSecond(r.conns), perSecond(r.packets), perSecond(r.bps))
+		}
+		out = append(out, kit.Paragraph(theme.Plain, text+".", width)...)
 		if s.onlyGate() {
 			out = append(out, kit.Paragraph(theme.Dim, fmt.Sprintf("%d packets out: with gate (direct routing) 0 is right, because real servers answer past the director.",
-				r.stats.PacketsOut), width)...)
+				now.PacketsOut), width)...)
 		}
 		out = append(out, kit.Line{})
 	}

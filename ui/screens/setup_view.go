@@ -20,6 +20,10 @@ func (s *Setup) head(width int) []kit.Line {
 		text += "One thing is to be answered; the rest was found."
 	case open > 1:
 		text += fmt.Sprintf("%d things are to be answered; the rest was found.", open)
+	case len(s.problems) > 0:
+		text += "All is known, and it can not work: see below."
+	case s.plan.Empty():
+		text += "All is known, and this host is set up so already. enter changes an answer."
 	default:
 		text += "All is known. Look through it, then open the plan."
 	}
