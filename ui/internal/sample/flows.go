@@ -125,7 +125,7 @@ func healthyFlows() []capture.Flow {
 			f.Events[i].Length = 74
 		}
 	}
-	f.Stages = sights("iiooo----oo", nil)
+	f.Stages = sights("iioooiiiioo", nil)
 	return []capture.Flow{f}
 }
 
