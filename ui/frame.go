@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"lvstui/fixes"
@@ -38,20 +39,23 @@ func (m *root) content() string {
 // header: who and how we listen; the verdict; the tabs.
 func (m *root) header() []kit.Line {
 	h := m.hosts[m.cur]
-	left := kit.L(kit.T(" "), kit.S(theme.Dim, "lvstui  "), kit.S(theme.Title, kit.Fit(shortName(h.host), 40)))
+	left := kit.L(kit.T(" "), kit.S(theme.Title, kit.Fit(shortName(h.host), 40)))
 	verdict := kit.L(kit.T(" "), kit.S(theme.Dim, "… looking at "+h.host.Name()))
 	var right kit.Line
 	if h.facts != nil {
 		left.Spans = append(left.Spans, kit.T(" · "+placeWords(*h.facts)), kit.T("   "+vipWords(*h.facts)))
 		role := screens.VerdictRole(h.facts.Report.Verdict)
 		verdict = kit.L(kit.T(" "), kit.S(role, screens.Glyph(role)+" "+string(h.facts.Report.Verdict)), kit.S(theme.Plain, ": "+h.facts.Report.Summary))
-		right = captureLine(h.facts.Capture, shortName(h.host), m.width/2)
+		right = captureLine(h.facts.Capture, shortName(h.host), max(m.width/2-9, m.width-left.Width()-1))
 	}
 	if h.err != nil {
 		verdict = kit.L(kit.T(" "), kit.S(theme.Unknown, "? "), kit.S(theme.Warn, "could not look: "+h.err.Error()))
 	}
 	if m.paused {
 		verdict = kit.Between(verdict, kit.L(kit.S(theme.Warn, "‖ "+pauseWords(m.newFlows())+" ")), m.width)
+	}
+	if program := kit.S(theme.Dim, "lvstui  "); left.Width()+kit.Width(program.Text)+right.Width() < m.width {
+		left.Spans = slices.Insert(left.Spans, 1, program)
 	}
 	out := []kit.Line{kit.Between(left, right, m.width), verdict, m.tabLine()}
 	if c, ok := m.waiting(); ok && !m.deciding() {

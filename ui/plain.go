@@ -32,6 +32,9 @@ func Plain(f Facts) string {
 	}
 	if len(r.Findings) == 0 {
 		b.WriteString("\nNothing was found.\n")
+		if suspects := screens.FlowSuspects(f); len(suspects) > 0 {
+			writeWrapped(&b, "The flows point to one of these, which lvstui explain ID explains: "+strings.Join(suspects, ", ")+".")
+		}
 	}
 	for i, finding := range r.Findings {
 		fmt.Fprintf(&b, "\nFinding %d of %d.\n", i+1, len(r.Findings))

@@ -24,7 +24,7 @@ func setupWizard(ctx context.Context, opt setupOptions) error {
 	if err := needTerminal(instead); err != nil {
 		return withHint(errors.New("setup needs to know as what, and there is no terminal to ask on"), instead)
 	}
-	if os.Getenv("ACCESSIBLE") == "" {
+	if !lineByLine() {
 		if t := opt.terms; t.yes || t.persist || t.noPersist || t.root != "" {
 			return withHint(errors.New("setup: the screen asks for this itself"), "the same with director or real-server, or with ACCESSIBLE=1")
 		}

@@ -69,8 +69,11 @@ func needTerminal(instead string) error {
 	return withHint(errors.New("the terminal UI needs a terminal, on standard input and output"), "%s", instead)
 }
 
+// lineByLine tells whether to write plain lines instead of drawing a screen: asked for, or the terminal knows no more.
+func lineByLine() bool { return os.Getenv("ACCESSIBLE") != "" || os.Getenv("TERM") == "dumb" }
+
 func runTUI(ctx context.Context, opt tuiOptions) error {
-	if os.Getenv("ACCESSIBLE") != "" {
+	if lineByLine() {
 		return plain(ctx, opt)
 	}
 	if err := needTerminal("lvstui check"); err != nil {

@@ -3,6 +3,7 @@ package screens
 import (
 	tea "charm.land/bubbletea/v2"
 
+	"lvstui/lvs"
 	"lvstui/probes"
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
@@ -16,10 +17,23 @@ func (p *Path) Actions() []keys.Action {
 	}
 	f, ok := p.finding()
 	acts := append([]keys.Action{keys.Enter.Do(p.openDetail)}, p.findingActions(f, ok)...)
+	if suspects := p.suspects(); !ok && len(suspects) > 0 {
+		acts[2] = keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{suspects[0]}) })
+		acts[2].Long = "explain the first suspect"
+	}
 	return append(acts, p.cur.actions(func() {
 		p.moved = true
 		p.cur.rows(p.ids())
 	})...)
+}
+
+// suspects are those of the flows, where the selected stage lists them.
+func (p *Path) suspects() []string {
+	r, ok := p.selected()
+	if !ok || r.finding != nil || r.stage.Status != lvs.StageBroken && r.stage.Status != lvs.StageSuspect {
+		return nil
+	}
+	return FlowSuspects(p.facts)
 }
 
 // findingActions are what can be done about a finding, if there is one.

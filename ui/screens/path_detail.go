@@ -7,6 +7,7 @@ import (
 
 	"lvstui/lvs"
 	"lvstui/probes"
+	"lvstui/probes/rules"
 	"lvstui/ui/kit"
 	"lvstui/ui/theme"
 )
@@ -130,15 +131,34 @@ func (p *Path) seeOther(s lvs.Stage, width int) []kit.Line {
 		return append([]kit.Line{{}}, kit.Paragraph(theme.Plain, text, width)...)
 	}
 	out := []kit.Line{{}}
-	if suspects := flowSuspects(p.facts); len(suspects) > 0 {
+	if suspects := FlowSuspects(p.facts); len(suspects) > 0 {
 		out = append(out, kit.Text(theme.Title, "The flows point to one of these"))
-		out = append(out, kit.Paragraph(theme.Plain, few(suspects, 8), width)...)
+		out = append(out, suspectLines(suspects, width)...)
 	}
 	return append(out, kit.Paragraph(theme.Plain, "No cause is known from here: look on the other hosts (h).", width)...)
 }
 
-// flowSuspects are the suspects of the flows that stalled, most frequent first.
-func flowSuspects(f Facts) []string {
+// maxSuspects bounds the list to the most likely ones.
+const maxSuspects = 6
+
+// suspectLines name what may be the cause, the most likely first, each with its id for e and lvstui explain.
+func suspectLines(ids []string, width int) []kit.Line {
+	var out []kit.Line
+	for i, id := range ids {
+		if i == maxSuspects {
+			return append(out, kit.Text(theme.Dim, "  and "+few(ids[i:], 4)))
+		}
+		title := id
+		if r, ok := rules.Find(id); ok {
+			title = r.Title
+		}
+		out = append(out, kit.Between(kit.L(kit.S(theme.Warn, "▸ "), kit.T(title)), kit.Text(theme.Dim, " "+id), width))
+	}
+	return out
+}
+
+// FlowSuspects are the suspects of the flows that stalled, most frequent first.
+func FlowSuspects(f Facts) []string {
 	count := map[string]int{}
 	var out []string
 	for i := range f.Flows {
