@@ -48,14 +48,7 @@ func Index(rules []Rule) string {
 func Text(r Rule, width int) string {
 	width = max(width, 40)
 	var b strings.Builder
-	judged := words(r.Roles)
-	if r.Judge == nil {
-		judged = onlySuspect
-	}
-	fmt.Fprintf(&b, "%s\n%s\n\nStage      %s\nJudged on  %s\n", r.ID, wrap(r.Title, width), r.Stage, judged)
-	if len(r.DependsOn) > 0 {
-		fmt.Fprintf(&b, "May be a symptom of  %s\n", strings.Join(slices.Sorted(slices.Values(r.DependsOn)), ", "))
-	}
+	fmt.Fprintf(&b, "%s\n%s\n", r.ID, wrap(r.Title, width))
 	if picture := Drawing(r.Stage); picture != "" {
 		b.WriteString("\nWHERE IT BREAKS\n" + picture)
 	}
@@ -63,7 +56,21 @@ func Text(r Rule, width int) string {
 		fmt.Fprintf(&b, "\n%s\n", strings.ToUpper(part.heading))
 		b.WriteString(plain(part.text, width))
 	}
+	b.WriteString("\nWHAT JUDGES IT\n" + about(r, width))
 	return b.String()
+}
+
+// about says where a rule belongs and what it looks at.
+func about(r Rule, width int) string {
+	judged := words(r.Roles)
+	if r.Judge == nil {
+		judged = onlySuspect
+	}
+	text := wrap(fmt.Sprintf("Stage %s. Judged on %s.", r.Stage, judged), width) + "\n"
+	if len(r.DependsOn) > 0 {
+		text += wrap("May be a symptom of "+strings.Join(slices.Sorted(slices.Values(r.DependsOn)), ", ")+".", width) + "\n"
+	}
+	return text
 }
 
 // onlySuspect is what the page of an id without Judge says of it.

@@ -116,7 +116,7 @@ func (s *Fix) nextBootLines(width int) []kit.Line {
 		}
 	}
 	for _, n := range s.words {
-		out = append(out, kit.Item(kit.S(theme.Title, "next boot  "), theme.Plain, n, width)...)
+		out = append(out, kit.Item(kit.S(theme.Title, "next boot  "), theme.Plain, "by hand: "+n, width)...)
 	}
 	return out
 }
