@@ -31,7 +31,8 @@ func FuzzOpen(f *testing.F) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, name := range []string{"article-working.txt", "client-e-v.txt", "client-any-e.txt", "client-e-tttt.txt", "client-tt.txt"} {
+	for _, name := range []string{"article-working.txt", "client-e-v.txt", "client-any-e.txt", "client-e-tttt.txt", "client-tt.txt",
+		"masq-director-names.txt", "masq-client-ttt.txt", "masq-client-number.txt", "ipip-director-v.txt", "ipip-director-e.txt", "split-router.txt"} {
 		f.Add(load(f, name))
 	}
 	var broken bytes.Buffer
