@@ -61,6 +61,13 @@ func TestFailingClusterOnATerminal(t *testing.T) {
 	x.press("1")
 	x.see(long, "certain", "router drops answers from 172.16.0.8")
 
+	// What every host saw of a connection, joined while it goes on.
+	x.goTo(4, "all hosts")
+	x.press("2")
+	x.see(long, "stalled", "seen from 4 hosts")
+	x.open(keyEnter, "[real server]")
+	x.see(long, "seen by client, router", "seen by director, real server", "seen by real server, router", "The router did not send the SYN-ACK on to the client")
+	x.leave(func(screen string) bool { return strings.Contains(screen, "virtual service") })
 	x.quit()
 }
 
