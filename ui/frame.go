@@ -127,6 +127,11 @@ func vipWords(f Facts) string {
 	if len(names) == 0 && len(f.Flows) > 0 {
 		names = append(names, f.Flows[0].Virtual.String())
 	}
+	if len(names) == 0 {
+		for _, vip := range f.VIPs {
+			names = append(names, vip.String())
+		}
+	}
 	switch len(names) {
 	case 0:
 		return ""
@@ -175,10 +180,10 @@ func captureLine(c Capture, host string, width int) kit.Line {
 		}
 		return line
 	case screens.CaptureFailed:
-		if width < 55 { // Flows says why
-			return kit.L(kit.S(theme.Bad, "✗ no capture "))
+		if text := "✗ no capture: " + c.Err + " "; kit.Width(text) <= width {
+			return kit.L(kit.S(theme.Bad, text))
 		}
-		return kit.L(kit.S(theme.Bad, kit.Fit("✗ no capture: "+c.Err, width-1)), kit.T(" "))
+		return kit.L(kit.S(theme.Bad, "✗ no capture ")) // Flows says why
 	}
 	return kit.L(kit.S(theme.Dim, "○ no capture "))
 }

@@ -156,6 +156,9 @@ func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
 			note("%s is not found on this host: nothing to fix", id)
 		}
 	}
+	if all && len(cures)+len(elsewhere) == 0 {
+		note("nothing is found on this host that could be cured; see lvstui check")
+	}
 	for _, text := range elsewhere {
 		if !all {
 			return nil, errors.New(text)

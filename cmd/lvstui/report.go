@@ -59,10 +59,14 @@ func nextSteps(r probes.Report, opt checkOptions) (steps [][2]string) {
 	if certain || !slices.ContainsFunc(r.Path, func(p probes.PathStage) bool { return p.Status == lvs.StageUnknown }) {
 		return nil
 	}
-	if len(r.Roles) == 0 && len(opt.vips) == 0 {
+	if len(r.Roles) == 0 {
+		vip := "172.16.0.8"
+		if len(opt.vips) > 0 {
+			vip = opt.vips[0].String()
+		}
 		return [][2]string{
-			{"a host that is to serve a VIP and does not have it is not recognised: name the VIP", "sudo lvstui check --vip 172.16.0.8"},
-			{"nor is the router of a cluster: say that it is one", "sudo lvstui check --role router --vip 172.16.0.8 --flows 10s"},
+			{"if it is to be a real server, which cannot be seen while it lacks the VIP", "sudo lvstui check --role real-server --vip " + vip},
+			{"if it is the router of a cluster", "sudo lvstui check --role router --vip " + vip + " --flows 10s"},
 		}
 	}
 	if len(opt.from) == 0 && opt.listen == 0 {

@@ -118,7 +118,7 @@ func (p *Plan) Words() []string {
 		}
 	}
 	if unknown > 0 {
-		out = append(out, fmt.Sprintf("%s: if anybody else answers, requests for the %d real servers and routers that this host has no MAC of, to tell who it is", p.known[0].wire.name, unknown))
+		out = append(out, fmt.Sprintf("%s: if anybody else answers, requests for the real servers and routers whose MAC is not known here (%d), to tell who it is", p.known[0].wire.name, unknown))
 	}
 	if len(out) > maxWords {
 		out = append(out[:maxWords], fmt.Sprintf("and %d more lines like these", len(out)-maxWords))

@@ -232,7 +232,7 @@ func (p *Path) noLVS(width int) []kit.Line {
 	out = append(out, kit.Paragraph(theme.Plain, text, min(width, 90))...)
 	out = append(out, kit.Line{})
 	out = append(out, gapLines(p.facts, width)...)
-	out = append(out, kit.Paragraph(theme.Plain, "If it should serve a VIP, name it: lvstui --vip 172.16.0.8. If it is the router of a cluster: lvstui --role router --vip 172.16.0.8.", min(width, 90))...)
+	out = append(out, kit.Paragraph(theme.Plain, "If it is to be a real server: lvstui --role real-server --vip 172.16.0.8. If it is the router of a cluster: lvstui --role router --vip 172.16.0.8.", min(width, 90))...)
 	return append(out, kit.L(kit.S(theme.Accent, "4"), kit.T(" what was read here   "), kit.S(theme.Accent, "5"),
 		kit.T(" make it a director or a real server   "), kit.S(theme.Accent, "h"), kit.T(" other hosts")))
 }

@@ -83,7 +83,7 @@ func (s *Setup) planLine(width int) kit.Line {
 		l.Spans = append(l.Spans, mark(theme.OK), kit.T(" nothing is left to do on this host"))
 	default:
 		l.Spans = append(l.Spans, mark(theme.Accent), kit.T(" "+plural(len(s.plan.Steps), "step")+" on this host; "), kit.S(theme.Accent, "enter"),
-			kit.S(theme.Dim, " shows them, and nothing is done yet"))
+			kit.S(theme.Dim, " shows them first"))
 	}
 	return l.Fit(width)
 }
