@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lvstui/internal/arrange"
 )
 
 // ARPSighting is who asked for an address and who claimed it, by ARP or by IPv6's Neighbour Discovery. More than one claiming MAC for a VIP is the
@@ -202,14 +204,14 @@ func (t *Tracker) ARP() []ARPSighting {
 		}
 		list = append(list, s)
 	}
-	slices.SortFunc(list, func(a, b ARPSighting) int { return a.Address.Compare(b.Address) })
+	arrange.By(list, func(a, b ARPSighting) int { return a.Address.Compare(b.Address) })
 	return slices.Clip(list)
 }
 
 // Answerers lists the distinct MACs that gave the address as theirs, in order of first sight.
 func (s *ARPSighting) Answerers() []MAC {
 	hosts := slices.Clone(s.Answered)
-	slices.SortStableFunc(hosts, func(a, b ARPHost) int { return cmp.Compare(a.First.UnixNano(), b.First.UnixNano()) })
+	arrange.By(hosts, func(a, b ARPHost) int { return cmp.Compare(a.First.UnixNano(), b.First.UnixNano()) })
 	var macs []MAC
 	for _, h := range hosts {
 		if !slices.Contains(macs, h.MAC) {

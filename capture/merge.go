@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -72,7 +73,7 @@ func join(g []Flow) Flow {
 		return g[0]
 	}
 	// In the order of the path, so that the first host that knows something is the one nearest to the client.
-	slices.SortStableFunc(g, func(a, b Flow) int { return cmp.Compare(pathRank(a.Vantage), pathRank(b.Vantage)) })
+	arrange.By(g, func(a, b Flow) int { return cmp.Compare(pathRank(a.Vantage), pathRank(b.Vantage)) })
 	f := g[0]
 	f.MidStream, f.Frames, f.Events, f.EventsDropped, f.Vantages = true, 0, nil, 0, nil
 	top := -1
@@ -269,7 +270,7 @@ func places(queues [][]Event) [][]place {
 	}
 	for s, n := range at {
 		if !s.toVirtual { // queues are in the order of the way to the VIP
-			slices.SortStableFunc(all[n], func(a, b place) int { return cmp.Compare(b.queue, a.queue) })
+			arrange.By(all[n], func(a, b place) int { return cmp.Compare(b.queue, a.queue) })
 		}
 	}
 	return all

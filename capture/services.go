@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -113,11 +114,11 @@ func ByService(flows []Flow) []ServiceSummary {
 		for m := range list[n].RealServers {
 			list[n].RealServers[m].finish()
 		}
-		slices.SortStableFunc(list[n].RealServers, func(a, b RealServerSummary) int {
+		arrange.By(list[n].RealServers, func(a, b RealServerSummary) int {
 			return cmp.Or(cmp.Compare(b.Started, a.Started), cmp.Compare(a.MAC.String(), b.MAC.String()), a.RealServer.Compare(b.RealServer))
 		})
 	}
-	slices.SortStableFunc(list, func(a, b ServiceSummary) int {
+	arrange.By(list, func(a, b ServiceSummary) int {
 		return cmp.Or(cmp.Compare(b.Started, a.Started), a.Virtual.Compare(b.Virtual), cmp.Compare(a.Protocol, b.Protocol))
 	})
 	return list

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -172,7 +173,7 @@ func routesAfter(s, next *lvs.Snapshot, device string) []lvs.Route {
 			out = append(out, r)
 		}
 	}
-	slices.SortStableFunc(out, compareRoutes)
+	arrange.By(out, compareRoutes)
 	return out
 }
 

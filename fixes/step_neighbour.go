@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -114,7 +115,7 @@ func (st AddNeighbour) Simulate(s *lvs.Snapshot) (*lvs.Snapshot, error) {
 	}
 	next := withoutNeighbour(s, DelNeighbour{st.Device, st.Address})
 	next.Neighbours = append(next.Neighbours, lvs.Neighbour{Address: st.Address, Device: st.Device, MAC: st.MAC, State: "permanent"})
-	slices.SortStableFunc(next.Neighbours, compareNeighbours)
+	arrange.By(next.Neighbours, compareNeighbours)
 	return next, nil
 }
 

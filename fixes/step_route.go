@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -264,7 +265,7 @@ func withRoutes(s *lvs.Snapshot, gone, come []lvs.Route) *lvs.Snapshot {
 	next := *s
 	next.Routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r lvs.Route) bool { return slices.Contains(gone, r) })
 	next.Routes = append(next.Routes, come...)
-	slices.SortStableFunc(next.Routes, compareRoutes)
+	arrange.By(next.Routes, compareRoutes)
 	return withAnswers(s, &next)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -99,7 +100,7 @@ func (u *undo) run() error {
 // Faults lists all faults, sorted by id.
 func Faults() []Fault {
 	all := slices.Concat(arpFaults, addressFaults, routeFaults, directorFaults, routerFaults)
-	slices.SortFunc(all, func(a, b Fault) int { return strings.Compare(a.ID, b.ID) })
+	arrange.By(all, func(a, b Fault) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 

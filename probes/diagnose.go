@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -41,7 +42,7 @@ func Diagnose(rules []Rule, observed []Observation, opt Options) Report {
 	}
 	r.Findings = merge(r.Findings)
 	linkSymptoms(rules, r.Findings)
-	slices.SortStableFunc(r.Findings, compareFindings)
+	arrange.By(r.Findings, compareFindings)
 	r.Path = path(&r, rules, cluster, unclear)
 	r.Verdict = verdict(&r, cluster)
 	r.Summary = summary(&r, cluster)

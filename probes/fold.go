@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
+
+	"lvstui/internal/arrange"
 )
 
 // Alike is how many findings of one rule on one host are told one by one. A host that lacks ten thousand VIPs has one fault, and a report of
@@ -36,7 +37,7 @@ func fold(found []Finding) []Finding {
 			out = append(out, group...)
 			continue
 		}
-		slices.SortStableFunc(group, func(a, b Finding) int { return cmp.Or(a.VIP.Compare(b.VIP), cmp.Compare(a.Subject, b.Subject)) })
+		arrange.By(group, func(a, b Finding) int { return cmp.Or(a.VIP.Compare(b.VIP), cmp.Compare(a.Subject, b.Subject)) })
 		out = append(out, group[:Alike]...)
 		out = append(out, folded(group[Alike:]))
 	}

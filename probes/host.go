@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes/filter"
 )
@@ -199,7 +200,7 @@ func (h *Host) RecentFlowsTo(vip netip.Addr) []capture.Flow {
 	recent := slices.DeleteFunc(h.FlowsTo(vip), func(f capture.Flow) bool {
 		return f.MidStream || h.latest.Sub(f.FirstSeen) > FlowWindow
 	})
-	slices.SortStableFunc(recent, byStart)
+	arrange.By(recent, byStart)
 	return recent
 }
 

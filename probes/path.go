@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -153,7 +154,7 @@ func recentFlows(c *Cluster) []capture.Flow {
 	default:
 		all = capture.Merge(views...)
 	}
-	slices.SortStableFunc(all, byStart)
+	arrange.By(all, byStart)
 	return all
 }
 

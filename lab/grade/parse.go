@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -102,7 +103,7 @@ func compose(all map[Kind]map[string]*Scenario) ([]Case, error) {
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, compareCases)
+	arrange.By(out, compareCases)
 	return out, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -167,7 +168,7 @@ func byRule(b *strings.Builder, all []Verdict, rules []probes.Rule) {
 // inOrder are the rules along the path, then by id.
 func inOrder(rules []probes.Rule) []probes.Rule {
 	out := slices.Clone(rules)
-	slices.SortFunc(out, func(a, b probes.Rule) int {
+	arrange.By(out, func(a, b probes.Rule) int {
 		if d := lvs.Stage.Index(a.Stage) - lvs.Stage.Index(b.Stage); d != 0 {
 			return d
 		}

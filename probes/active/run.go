@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -89,7 +90,7 @@ func runARP(ctx context.Context, s *socket, targets []arpTarget) ([]lvs.ARPProbe
 	err := s.hear(ctx, time.Now().Add(listenARP), never, hear)
 	for i := range out {
 		out[i].Duration = time.Since(began).Milliseconds()
-		slices.SortFunc(out[i].Answers, func(a, b lvs.ARPAnswer) int { return slices.Compare([]byte(a.MAC+a.FromMAC), []byte(b.MAC+b.FromMAC)) })
+		arrange.By(out[i].Answers, func(a, b lvs.ARPAnswer) int { return slices.Compare([]byte(a.MAC+a.FromMAC), []byte(b.MAC+b.FromMAC)) })
 	}
 	return out, err
 }

@@ -3,10 +3,10 @@ package collect
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -40,7 +40,7 @@ func (c *collector) readAddresses() {
 		return
 	}
 	// Within a device the kernel's order stays: it decides about preferred sources and which secondary is promoted.
-	slices.SortStableFunc(out, func(a, b lvs.Address) int { return cmp.Compare(a.Device, b.Device) })
+	arrange.By(out, func(a, b lvs.Address) int { return cmp.Compare(a.Device, b.Device) })
 	c.s.Addresses = out
 }
 

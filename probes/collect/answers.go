@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -61,7 +62,7 @@ func (c *collector) askRoutes() {
 	if c.late() {
 		c.gap(lvs.SourceAnswers, "asked %d routes when the time for the whole look was over", len(c.s.Answers))
 	}
-	slices.SortFunc(c.s.Answers, func(a, b lvs.RouteAnswer) int {
+	arrange.By(c.s.Answers, func(a, b lvs.RouteAnswer) int {
 		return cmp.Or(a.Dst.Compare(b.Dst), a.Src.Compare(b.Src), strings.Compare(a.Iif, b.Iif), cmp.Compare(a.Mark, b.Mark))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -69,7 +70,7 @@ func (c *collector) readClients() {
 		c.clients = append(c.clients, lvs.Client{Address: assumedClient6, Origin: "assumed"})
 	}
 	c.s.Clients = slices.Clone(c.clients)
-	slices.SortFunc(c.s.Clients, func(a, b lvs.Client) int {
+	arrange.By(c.s.Clients, func(a, b lvs.Client) int {
 		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Origin, b.Origin))
 	})
 	c.clients = spread(c.clients, askClients)

@@ -10,12 +10,12 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -136,7 +136,7 @@ func Collect(ctx context.Context, opt Options) (*lvs.Snapshot, error) {
 		source.read()
 	}
 	c.readSession()
-	slices.SortStableFunc(c.s.Gaps, func(a, b lvs.Gap) int {
+	arrange.By(c.s.Gaps, func(a, b lvs.Gap) int {
 		if n := strings.Compare(string(a.Source), string(b.Source)); n != 0 {
 			return n
 		}

@@ -7,11 +7,11 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -94,7 +94,7 @@ func parseConnections(r io.Reader, limit int, deadline time.Time) (*lvs.Connecti
 		conns.ByState[e.State]++
 		all = append(all, e)
 	}
-	slices.SortFunc(all, func(a, b lvs.Connection) int {
+	arrange.By(all, func(a, b lvs.Connection) int {
 		return cmp.Or(a.Virtual.Compare(b.Virtual), a.Client.Compare(b.Client), a.Destination.Compare(b.Destination), cmp.Compare(a.Protocol, b.Protocol))
 	})
 	conns.Sample = append(conns.Sample, all[:min(len(all), connSample)]...)

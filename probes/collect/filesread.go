@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lvstui/fixes"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -226,6 +227,6 @@ func (r *fileReader) sorted() []lvs.ConfigFile {
 	for _, f := range r.files {
 		out = append(out, f)
 	}
-	slices.SortFunc(out, func(a, b lvs.ConfigFile) int { return cmp.Compare(a.Path, b.Path) })
+	arrange.By(out, func(a, b lvs.ConfigFile) int { return cmp.Compare(a.Path, b.Path) })
 	return out
 }

@@ -9,12 +9,12 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
-	"slices"
 
 	"github.com/moby/ipvs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -192,11 +192,11 @@ func forwardOf(flags uint32) lvs.Forward {
 }
 
 func sortServices(services []lvs.Service) {
-	slices.SortFunc(services, func(a, b lvs.Service) int {
+	arrange.By(services, func(a, b lvs.Service) int {
 		return cmp.Or(cmp.Compare(a.FWMark, b.FWMark), a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), compareBool(a.IPv6, b.IPv6))
 	})
 	for i := range services {
-		slices.SortFunc(services[i].Destinations, func(a, b lvs.Destination) int {
+		arrange.By(services[i].Destinations, func(a, b lvs.Destination) int {
 			return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port))
 		})
 	}

@@ -3,12 +3,12 @@ package collect
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -82,7 +82,7 @@ func convertLinks(links []netlink.Link) ([]lvs.Link, map[int]lvs.Link) {
 		}
 		out, byIndex[a.Index] = append(out, link), link
 	}
-	slices.SortFunc(out, func(a, b lvs.Link) int { return a.Index - b.Index })
+	arrange.By(out, func(a, b lvs.Link) int { return a.Index - b.Index })
 	return out, byIndex
 }
 

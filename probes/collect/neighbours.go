@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -91,7 +92,7 @@ func boundNeighbours(all []lvs.Neighbour, matters map[netip.Addr]bool, limit int
 	order := func(a, b lvs.Neighbour) int {
 		return cmp.Or(cmp.Compare(a.Device, b.Device), a.Address.Compare(b.Address), cmp.Compare(a.State, b.State))
 	}
-	slices.SortFunc(all, func(a, b lvs.Neighbour) int {
+	arrange.By(all, func(a, b lvs.Neighbour) int {
 		if matters[a.Address] != matters[b.Address] {
 			if matters[a.Address] {
 				return -1
@@ -101,7 +102,7 @@ func boundNeighbours(all []lvs.Neighbour, matters map[netip.Addr]bool, limit int
 		return order(a, b)
 	})
 	out := slices.Clone(all[:min(len(all), limit)])
-	slices.SortFunc(out, order)
+	arrange.By(out, order)
 	return out
 }
 

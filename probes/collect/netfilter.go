@@ -3,10 +3,10 @@ package collect
 import (
 	"cmp"
 	"errors"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -35,10 +35,10 @@ func (c *collector) readNetfilter() {
 		return // nothing is known: no rules would look like a host without a filter
 	}
 	// Within one hook and priority the kernel's order is kept; the rules of a chain are never sorted.
-	slices.SortStableFunc(nf.Chains, func(a, b lvs.Chain) int {
+	arrange.By(nf.Chains, func(a, b lvs.Chain) int {
 		return cmp.Or(cmp.Compare(a.Backend, b.Backend), cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Name, b.Name))
 	})
-	slices.SortFunc(nf.Sets, func(a, b lvs.Set) int {
+	arrange.By(nf.Sets, func(a, b lvs.Set) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Name, b.Name))
 	})
 	c.s.Netfilter = &nf

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -380,7 +381,7 @@ func (t *translator) choose(name string, set *nftSet, keys []operand) {
 	t.branches = []branch{}
 	var texts []string
 	spans := set.spans()
-	slices.SortStableFunc(spans, func(a, b nftSpan) int { return compareBool(a.catchall, b.catchall) })
+	arrange.By(spans, func(a, b nftSpan) int { return compareBool(a.catchall, b.catchall) })
 	for _, s := range spans {
 		t.branches = append(t.branches, branch{t.partMatches(keys, s), s.verdict})
 		_, _, text := verdictOf(s.verdict)

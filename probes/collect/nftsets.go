@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"lvstui/internal/arrange"
 )
 
 // nftSet is a set or map with its elements.
@@ -139,7 +141,7 @@ func nftData(b []byte) (value []byte, verdict *nftVerdict) {
 func (s *nftSet) spans() []nftSpan {
 	var out []nftSpan
 	elements := slices.Clone(s.elements)
-	slices.SortStableFunc(elements, func(a, b nftElement) int {
+	arrange.By(elements, func(a, b nftElement) int {
 		return cmp.Or(slices.Compare(a.key, b.key), compareBool(b.end, a.end))
 	})
 	for i, e := range elements {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -91,7 +92,7 @@ func (c *collector) readOwners() {
 	if c.opt.Root != "/" || !c.elsewhere(1) {
 		c.s.Owners = append(c.s.Owners, ownersByFile(c.opt.Root)...)
 	}
-	slices.SortFunc(c.s.Owners, func(a, b lvs.Owner) int {
+	arrange.By(c.s.Owners, func(a, b lvs.Owner) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Evidence, b.Evidence))
 	})
 }
@@ -171,7 +172,7 @@ func (c *collector) listProcesses() []process {
 			break
 		}
 	}
-	slices.SortFunc(out, func(a, b process) int { return a.pid - b.pid })
+	arrange.By(out, func(a, b process) int { return a.pid - b.pid })
 	return out
 }
 

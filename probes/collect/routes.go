@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -78,7 +79,7 @@ func (c *collector) readRoutes() {
 	if cut {
 		c.gap(lvs.SourceRoutes, "kept the first %d routes of the local, connected, static and default ones; the kernel was asked for the addresses that matter one by one", len(out))
 	}
-	slices.SortFunc(out, compareRoutes)
+	arrange.By(out, compareRoutes)
 	c.s.Routes = slices.Compact(out)
 }
 

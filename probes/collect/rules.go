@@ -3,10 +3,10 @@ package collect
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -53,7 +53,7 @@ func (c *collector) readRules() {
 		}
 		out = append(out, some...)
 	}
-	slices.SortStableFunc(out, func(a, b lvs.PolicyRule) int {
+	arrange.By(out, func(a, b lvs.PolicyRule) int {
 		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Priority, b.Priority))
 	})
 	c.s.PolicyRules = out

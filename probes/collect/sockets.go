@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -63,7 +64,7 @@ func (c *collector) readSockets() {
 	for _, e := range out {
 		c.s.Sockets = append(c.s.Sockets, e.Socket)
 	}
-	slices.SortFunc(c.s.Sockets, func(a, b lvs.Socket) int {
+	arrange.By(c.s.Sockets, func(a, b lvs.Socket) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port), a.Address.Compare(b.Address), cmp.Compare(a.Device, b.Device),
 			cmp.Compare(a.Process, b.Process), cmp.Compare(a.Queue, b.Queue))
 	})
@@ -289,7 +290,7 @@ func (c *collector) socketClients() {
 		c.gapError(lvs.SourceClients, "clients of this host's sockets", err)
 		return
 	}
-	slices.SortFunc(all, func(a, b socketEntry) int { return a.peer.Compare(b.peer) })
+	arrange.By(all, func(a, b socketEntry) int { return a.peer.Compare(b.peer) })
 	for _, e := range all {
 		if slices.Contains(vips, e.Address) {
 			c.addClient(e.peer.Addr(), e.Address, "socket")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 )
 
@@ -124,7 +125,7 @@ func (l *list) parse() {
 			all = append(all, addressSpan{lo, hi})
 		}
 	}
-	slices.SortFunc(all, func(a, b addressSpan) int { return a.lo.Compare(b.lo) })
+	arrange.By(all, func(a, b addressSpan) int { return a.lo.Compare(b.lo) })
 	for _, s := range all {
 		if n := len(l.ranges); n > 0 && s.lo.Compare(l.ranges[n-1].hi) <= 0 && s.lo.Is4() == l.ranges[n-1].lo.Is4() {
 			if s.hi.Compare(l.ranges[n-1].hi) > 0 {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	"lvstui/internal/arrange"
 	"lvstui/probes"
 )
 
@@ -32,7 +33,7 @@ func All() []probes.Rule {
 }
 
 func sorted(out []probes.Rule) []probes.Rule {
-	slices.SortFunc(out, func(a, b probes.Rule) int {
+	arrange.By(out, func(a, b probes.Rule) int {
 		return cmp.Or(cmp.Compare(a.Stage.Index(), b.Stage.Index()), cmp.Compare(a.ID, b.ID))
 	})
 	return out

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -106,7 +107,7 @@ func refusedPorts(c *probes.Case) []asked {
 			out[i].refused = append(out[i].refused, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b asked) int { return a.virtual.Compare(b.virtual) })
+	arrange.By(out, func(a, b asked) int { return a.virtual.Compare(b.virtual) })
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"lvstui/capture"
 	"lvstui/fixes"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes"
 	"lvstui/probes/filter"
@@ -53,7 +54,7 @@ VIP in the nat table does as well.`,
 			out = append(out, lacksVIP(c))
 		}
 		needs := vipsNeeded(c)
-		slices.SortStableFunc(needs, func(a, b needed) int { return a.vip.Compare(b.vip) })
+		arrange.By(needs, func(a, b needed) int { return a.vip.Compare(b.vip) })
 		for _, n := range needs {
 			// Of those that are not told one by one neither evidence nor a plan is needed.
 			if f, ok := vipMissingOnRS(c, n, len(out) <= probes.Alike); ok {

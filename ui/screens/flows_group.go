@@ -10,6 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/ui/kit"
 	"lvstui/ui/theme"
@@ -67,7 +68,7 @@ func (s *Flows) group() {
 			g.took = append(g.took, f.Handshake)
 		}
 	}
-	slices.SortStableFunc(s.groups, func(a, b flowGroup) int {
+	arrange.By(s.groups, func(a, b flowGroup) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.trouble(), a.trouble()), cmp.Compare(b.flows, a.flows), cmp.Compare(a.name, b.name))
 	})
 	ids := make([]string, len(s.groups))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lvstui/capture"
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/ui/kit"
 	"lvstui/ui/theme"
@@ -228,7 +229,7 @@ func (s *Ladder) events() []capture.Event {
 		}
 		out = append(out, e)
 	}
-	slices.SortStableFunc(out, func(a, b capture.Event) int { return a.Time.Compare(b.Time) })
+	arrange.By(out, func(a, b capture.Event) int { return a.Time.Compare(b.Time) })
 	return out
 }
 

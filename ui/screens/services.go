@@ -9,6 +9,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/ui/keys"
 	"lvstui/ui/kit"
@@ -103,7 +104,7 @@ func serviceRows(f Facts) []serviceRow {
 		for i := range v.Destinations {
 			rows = append(rows, serviceRow{v.Key() + " > " + v.Destinations[i].Name(), v, &v.Destinations[i]})
 		}
-		slices.SortStableFunc(rows[first:], func(a, b serviceRow) int {
+		arrange.By(rows[first:], func(a, b serviceRow) int {
 			return cmp.Or(a.dest.Address.Compare(b.dest.Address), cmp.Compare(a.dest.Port, b.dest.Port))
 		})
 	}

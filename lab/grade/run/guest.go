@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"lvstui/internal/arrange"
 	"lvstui/lab/grade"
 	"lvstui/lab/guest"
 )
@@ -67,7 +68,7 @@ func measureAll(names []string, workers int, quick bool) error {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	// What is most telling comes first: each fault and pair once, then the faults in their other clusters, then healthy clusters.
-	slices.SortStableFunc(cases, func(a, b grade.Case) int { return a.Turn() - b.Turn() })
+	arrange.By(cases, func(a, b grade.Case) int { return a.Turn() - b.Turn() })
 	queue := make(chan grade.Case)
 	var wg sync.WaitGroup
 	for range workers {
