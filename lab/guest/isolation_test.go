@@ -77,7 +77,11 @@ func TestQEMUIsGivenNothingOfTheMachine(t *testing.T) {
 		},
 		"-serial": func(v string) bool { return v == "chardev:console" },
 		"-device": func(v string) bool {
-			return v == "virtio-serial-pci,max_ports=2" || v == "virtserialport,chardev=control,name=lvstui.control"
+			return v == "virtio-serial-pci,max_ports=2" || v == "virtserialport,chardev=control,name=lvstui.control" ||
+				v == "vmxnet3,netdev=end0,mac=02:00:00:00:ff:00" || v == "vmxnet3,netdev=end1,mac=02:00:00:00:ff:01"
+		},
+		"-netdev": func(v string) bool { // ports of a hub in qemu: what comes in at one goes out at the other, and nowhere else
+			return v == "hubport,id=end0,hubid=0" || v == "hubport,id=end1,hubid=0"
 		},
 		"-kernel": func(string) bool { return true }, // qemu reads it before the guest runs
 		"-initrd": func(v string) bool { return v == "/proc/self/fd/4" },
@@ -85,7 +89,7 @@ func TestQEMUIsGivenNothingOfTheMachine(t *testing.T) {
 	}
 	flags := []string{"-no-user-config", "-nodefaults", "-no-reboot"}
 	for _, accel := range []string{"kvm", "tcg"} {
-		args := arguments(Image{Kernel: "/k"}, Config{Accel: accel})
+		args := arguments(Image{Kernel: "/k"}, Config{Accel: accel, Cable: true})
 		for i := 0; i < len(args); i++ {
 			if slices.Contains(flags, args[i]) {
 				continue

@@ -24,7 +24,7 @@ var moduleFolders = []string{
 // moduleNames are packed besides, wherever they are. Those a kernel has built in are not missed.
 var moduleNames = []string{
 	"virtio_console", "virtio_rng", "veth", "dummy", "ifb", "macvlan", "macvtap", "vrf", "tun", "tap",
-	"geneve", "vxlan", "nlmon", "crc32c_generic", "crc32c_intel", "libcrc32c",
+	"geneve", "vxlan", "nlmon", "vmxnet3", "crc32c_generic", "crc32c_intel", "libcrc32c",
 }
 
 // module is one kernel module of the package.

@@ -25,8 +25,10 @@ type Config struct {
 	Accel string
 	// Modules are loaded before the guest says hello; the kernel loads others when it needs them.
 	// Nil: ip_vs, veth, bridge and socket diagnosis. Empty but not nil: none.
-	Modules  []string
-	Files    []File        // packed beside init
+	Modules []string
+	Files   []File // packed beside init
+	// Cable gives the guest two network cards (vmxnet3) with a cable between them, which leads nowhere else. Their module is not loaded.
+	Cable    bool
 	Timeout  time.Duration // for the guest's hello; 0: two minutes, for machines that have much else to do
 	Hostname string        // empty: "lvs"
 }
@@ -183,7 +185,7 @@ func arguments(img Image, c Config) []string {
 		"cryptomgr.notests", "nokaslr", "mitigations=off",
 		"lvstui.hostname=" + hostname, "lvstui.modules=" + strings.Join(modules, ","),
 	}
-	return []string{
+	args := []string{
 		"-machine", "pc,usb=off,vmport=off", "-cpu", cpu, "-smp", fmt.Sprint(cpus), "-accel", accel, "-m", fmt.Sprint(memory),
 		"-no-user-config", "-nodefaults", "-display", "none", "-vga", "none", "-monitor", "none",
 		"-parallel", "none", "-nic", "none", "-no-reboot",
@@ -194,6 +196,12 @@ func arguments(img Image, c Config) []string {
 		"-kernel", img.Kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", initrdFD),
 		"-append", strings.Join(cmdline, " "),
 	}
+	if c.Cable {
+		for _, end := range []string{"0", "1"} { // a hub in qemu itself, with two ports
+			args = append(args, "-netdev", "hubport,id=end"+end+",hubid=0", "-device", "vmxnet3,netdev=end"+end+",mac=02:00:00:00:ff:0"+end)
+		}
+	}
+	return args
 }
 
 // greet exchanges the greetings, or says why the guest did not come up.
