@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -322,7 +323,7 @@ func (cl *cluster) onSwitch(words []string) error {
 		return hostless(words)
 	}
 	if len(words) < 3 {
-		return fmt.Errorf("want unplug HOST NIC, plug HOST NIC SEGMENT, or sysctl -qw KEY=VALUE")
+		return fmt.Errorf("want unplug HOST NIC, plug HOST NIC SEGMENT, card HOST NIC SEGMENT, or sysctl -qw KEY=VALUE")
 	}
 	port := cl.ports[words[1]+" "+words[2]]
 	switch words[0] {
@@ -331,7 +332,24 @@ func (cl *cluster) onSwitch(words []string) error {
 	case "plug":
 		return ipBatch("link set " + port + " master " + cl.bridges[words[3]] + "\n")
 	}
+	if words[0] == "card" && len(words) == 4 && cl.hosts[words[1]] != nil {
+		return cl.card(cl.hosts[words[1]], words[2], cl.bridges[words[3]])
+	}
 	return fmt.Errorf("a switch cannot %q", words[0])
+}
+
+// card gives a host a card of the guest's with its driver, where a veth will not do, and plugs the other end of its cable into a segment.
+// There are two cards, so one host of one cluster can have one; the kernel takes it back when the host is gone.
+func (cl *cluster) card(h *remote, nic, bridge string) error {
+	if err := hostless([]string{"modprobe", "vmxnet3"}); err != nil {
+		return err
+	}
+	ends, err := filepath.Glob("/sys/class/net/*/device/driver/module")
+	if err != nil || len(ends) != 2 {
+		return fmt.Errorf("the guest has %d free cards, not 2", len(ends))
+	}
+	name := func(end string) string { return strings.Split(end, "/")[4] }
+	return ipBatch(fmt.Sprintf("link set %s netns %d name %s\nlink set %s master %s up\n", name(ends[0]), h.cmd.Process.Pid, nic, name(ends[1]), bridge))
 }
 
 // hostless runs a command outside of all hosts, in the guest's own network namespace.

@@ -1,5 +1,5 @@
 // Package grade measures how often lvstui is right: it builds clusters out of iproute2 lines, breaks them as people
-// do, with ip, sysctl, ipvsadm, nft, iptables, ethtool and keepalived, connects as a client, lets the real program look
+// do, with ip, sysctl, ipvsadm, nft, iptables, ethtool, keepalived and the files in /etc, connects as a client, lets the real program look
 // at every host, and compares what it says with what is true. Nothing here uses lvstui's own means of building, breaking
 // or curing. Scenarios are data, one txtar file each below testdata; Report writes docs/grading.md.
 package grade
@@ -40,6 +40,7 @@ type Scenario struct {
 	Allows   []Expect[Find]
 	Told     map[string]lvs.Role // what the operator says a host is, as with --role
 	Nobody   string              // roles nobody of the cluster has: "none" for hosts that have nothing to do with LVS
+	Without  string              // a module that the kernel has not loaded, and nobody may cause it to: the case has a guest to itself
 	Because  string              // why more cannot be proved
 	Files    map[string]string
 
@@ -148,6 +149,9 @@ func (c Case) kind() Kind {
 	}
 	return c.Scenario.Kind
 }
+
+// Without is the module that the case's kernel must not have loaded, empty if any will do.
+func (c Case) Without() string { return c.Base.Without }
 
 // Service is what the client must get.
 func (c Case) Service() Service {

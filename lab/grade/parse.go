@@ -186,6 +186,11 @@ func (s *Scenario) statement(part, line string) error {
 		s.First = words[1]
 	case "because":
 		s.Because = strings.TrimSpace(strings.TrimPrefix(line, "because"))
+	case "kernel":
+		if len(words) != 3 || words[1] != "without" {
+			return fmt.Errorf("want kernel without MODULE")
+		}
+		s.Without = words[2]
 	case "told":
 		return s.told(words[1:])
 	case "nobody":

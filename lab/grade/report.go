@@ -31,10 +31,10 @@ func Report(all []Verdict, rules []probes.Rule, m Machine) string {
 	b.WriteString("# Grading\n\n<!-- written by make grade; do not edit -->\n\n")
 	failedClaims(&b, all)
 	fmt.Fprintf(&b, `What lvstui says, held against what is true. Every scenario below lab/grade/testdata is built of network namespaces in a guest
-with Linux %s under qemu, with the guest's own ip, sysctl, ipvsadm, nft, iptables, arptables and keepalived; a client
+with Linux %s under qemu, with the guest's own ip, sysctl, ipvsadm, nft, iptables, arptables, keepalived, ifup and systemd-networkd; a client
 really connects; the program itself listens on the hosts with `+"`lvstui check --flows`"+` while it does, and each host is looked at afterwards, as
 `+"`lvstui check`"+` (here "director", "rs2") and, all snapshots together, as `+"`lvstui check --from`"+` (here "all") do. On routers and clients the VIP is named
-(`+"`--vip`"+`), because they cannot know it; "rs2+vip" is a real server where it was named too. "+flows" is with listening. To repeat it: `+"`make grade`"+`, or one
+(`+"`--vip`"+`), because they cannot know it, and where a scenario says "told" the role is named as well (`+"`--role`"+`); "rs2+vip" is a real server where it was named too. "+flows" is with listening. To repeat it: `+"`make grade`"+`, or one
 scenario: `+"`make grade ONLY=rs-rp-filter`"+`.
 
 A finding is *false* when it says outage or degraded and the scenario does not have that fault. *Due* is what can be proved from a vantage, and how

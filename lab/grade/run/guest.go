@@ -19,10 +19,14 @@ import (
 // programInGuest is where the program lies in the guest.
 const programInGuest = "/usr/bin/lvstui"
 
-// inGuest boots a guest, lets this program measure cases there, and keeps what it says.
-func inGuest(ctx context.Context, img guest.Image, how setting, cases []grade.Case, kept *results) error {
+// modules are what a guest has to begin with; the kernel loads others when it needs them.
+var modules = []string{"ip_vs", "veth", "bridge", "tcp_diag", "udp_diag"}
+
+// inGuest boots a guest, lets this program measure cases there, and keeps what it says. Its kernel has not loaded the module without.
+func inGuest(ctx context.Context, img guest.Image, how setting, without string, cases []grade.Case, kept *results) error {
 	// 3 GB are for the rings of all hosts that listen at a time; the machine gives what is touched.
-	vm, err := guest.Boot(ctx, img, guest.Config{MemoryMB: 3072, Files: []guest.File{{Path: programInGuest, Mode: 0o755, Source: how.program}}})
+	begin := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { return m == without })
+	vm, err := guest.Boot(ctx, img, guest.Config{MemoryMB: 3072, Modules: begin, Cable: true, Files: []guest.File{{Path: programInGuest, Mode: 0o755, Source: how.program}}})
 	if err != nil {
 		return err
 	}

@@ -105,21 +105,30 @@ func onMachine(ctx context.Context, how setting, only []string) error {
 	}
 	began := time.Now()
 	shares := make([][]grade.Case, how.guests)
+	bare := map[string][]grade.Case{} // by the module that their kernel must not have
 	n := 0
 	for _, c := range cases {
-		if _, ok := kept.of(c); !ok && !how.judge {
-			shares[n%how.guests] = append(shares[n%how.guests], c)
-			n++
+		if _, ok := kept.of(c); ok || how.judge {
+			continue
 		}
+		if c.Without() != "" {
+			bare[c.Without()] = append(bare[c.Without()], c)
+			continue
+		}
+		shares[n%how.guests] = append(shares[n%how.guests], c)
+		n++
 	}
 	errs := make([]error, how.guests)
 	var wg sync.WaitGroup
 	for i, share := range shares {
 		if len(share) > 0 {
-			wg.Go(func() { errs[i] = inGuest(ctx, img, how, share, kept) })
+			wg.Go(func() { errs[i] = inGuest(ctx, img, how, "", share, kept) })
 		}
 	}
 	wg.Wait()
+	for module, share := range bare {
+		errs = append(errs, inGuest(ctx, img, how, module, share, kept))
+	}
 	var verdicts []grade.Verdict
 	missing := 0
 	for _, c := range cases {
