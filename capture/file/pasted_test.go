@@ -1,6 +1,8 @@
 package file
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"lvstui/capture"
@@ -48,6 +50,13 @@ func TestPastedText(t *testing.T) {
 			if d := g.Handshake - w.Handshake; d > 2000 || d < -2000 { // tcpdump prints microseconds
 				t.Errorf("%s, flow %d: handshake %v, want %v", text, i+1, g.Handshake, w.Handshake)
 			}
+		}
+	}
+	for _, name := range []string{"client-e.txt", "client-e-v.txt", "client-e-tttt.txt", "client.txt"} { // out of a page's source, or with its spaces
+		want, _ := readAll(t, load(t, name))
+		got, _ := readAll(t, []byte(strings.NewReplacer(">", "&gt;", " ", "\u00a0").Replace(string(load(t, name)))))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s from a page: %d packets, want %d", name, len(got), len(want))
 		}
 	}
 	if packets, s := readAll(t, load(t, "masq-client-q.txt")); len(tcpOnly(packets)) != 0 || s.Skipped() != 40 {

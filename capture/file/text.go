@@ -122,12 +122,15 @@ func (s *textSource) line() string {
 		break
 	}
 	s.lines++
-	raw := strings.TrimRight(string(b), "\r\n")
+	raw := fromPage.Replace(strings.TrimRight(string(b), "\r\n"))
 	s.before, s.length = s.length, len(raw)
 	s.spaced, s.trailing = s.trailing, strings.HasSuffix(raw, " ")
 	s.indented = raw != "" && (raw[0] == ' ' || raw[0] == '\t')
 	return s.body(raw)
 }
+
+// fromPage undoes what web pages make of text.
+var fromPage = strings.NewReplacer("&gt;", ">", "&lt;", "<", "&amp;", "&", "\u00a0", " ")
 
 // body is a line without indentation and, in a quoted text, without what quoting adds. Elsewhere an arrow belongs to the packet.
 func (s *textSource) body(raw string) string {
