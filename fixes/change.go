@@ -33,7 +33,9 @@ type Change struct {
 	UndoCommands []string `json:"undo_commands"`
 	// Files are those written for the next boot, or to be written once the change is kept; of one that is Undone those put back.
 	Files []string `json:"files,omitempty"`
-	Error string   `json:"error,omitempty"`
+	// AsFiles says that it brought what runs to what the files say, so that the next boot gives the same.
+	AsFiles bool   `json:"as_files,omitempty"`
+	Error   string `json:"error,omitempty"`
 	// Note is what else there is to know, in words: "not confirmed within 60 s".
 	Note string `json:"note,omitempty"`
 }

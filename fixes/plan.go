@@ -36,6 +36,8 @@ type Plan struct {
 	Steps []Step
 	// Files are configuration files to write along with the steps, or alone where what runs is right and the next boot is not.
 	Files []FileEdit
+	// AsFiles says that the plan brings what runs to what the files say: the next boot gives it already, and no file is touched for its steps.
+	AsFiles bool
 	// NextBoot says where the same has to be written to survive a reboot.
 	NextBoot []string
 	// Elsewhere is what has to be done on other hosts, as words and commands.

@@ -20,6 +20,8 @@ type Preview struct {
 	Undo      []string `json:"undo"`
 	NextBoot  []string `json:"next_boot"`
 	Elsewhere []string `json:"elsewhere"`
+	// Brings is what is found once it is done and is not now, of a plan that may take away what works.
+	Brings []string `json:"brings,omitempty"`
 }
 
 // PreviewLine is one step.
@@ -36,7 +38,7 @@ type PreviewLine struct {
 func (p Plan) Show(s *lvs.Snapshot) (Preview, error) {
 	v := Preview{Title: p.Title, Host: p.Host, Lines: []PreviewLine{}, Risks: []string{}, Undo: []string{},
 		NextBoot: slices.Concat([]string{}, p.NextBoot), Elsewhere: slices.Concat([]string{}, p.Elsewhere)}
-	if len(v.NextBoot) == 0 {
+	if len(v.NextBoot) == 0 && !p.AsFiles {
 		v.NextBoot = append(v.NextBoot, NextBoot(p, s)...)
 	}
 	now := s

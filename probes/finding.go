@@ -66,6 +66,9 @@ type Fix struct {
 	// Words is what to do where commands do not reach: a router, a switch, an owner such as keepalived.
 	Words string     `json:"words,omitempty"`
 	Plan  fixes.Plan `json:"-"`
+	// FromFiles is the other way about, where what runs and what the files say differ and Commands write down what runs: it brings what runs
+	// to what the files say, whatever comes of that. It is nil where there are not two ways.
+	FromFiles *Fix `json:"from_files,omitempty"`
 }
 
 // Key tells findings of one report apart and one report's from the next's.

@@ -53,7 +53,7 @@ func folded(rest []Finding) Finding {
 	f.Title = fmt.Sprintf("%s, and %d more like it", f.Title, len(rest)-1)
 	if f.Fix != nil {
 		fix := *f.Fix
-		fix.Automatic, fix.Plan.Steps = false, nil
+		fix.Automatic, fix.Plan.Steps, fix.FromFiles = false, nil, nil
 		fix.Words = fmt.Sprintf("the same for %d more: cure the others, and look again", len(rest)-1)
 		f.Fix = &fix
 	}

@@ -48,7 +48,7 @@ func (h *plainHost) Apply(_ context.Context, p fixes.Plan, seen *lvs.Snapshot, t
 		}
 		progress(i, true, nil)
 	}
-	c := fixes.Change{ID: "1", Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: sample.At, State: fixes.Applied, Commands: p.Commands()}
+	c := fixes.Change{ID: "1", Host: h.name, PlanID: p.ID, Title: p.Title, AppliedAt: sample.At, AsFiles: p.AsFiles, State: fixes.Applied, Commands: p.Commands()}
 	if h.terms = terms; terms.ConfirmWithin > 0 {
 		c.State, c.Deadline = fixes.Waiting, sample.At.Add(terms.ConfirmWithin)
 	}

@@ -44,6 +44,9 @@ func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Pla
 	edits, words := nextboot.Edits(plan, seen)
 	preview.NextBoot = words
 	printPreview(os.Stderr, preview)
+	if plan.AsFiles {
+		note("  next boot: the same, by the files there are")
+	}
 	always := len(plan.Files) > 0 // it is what the plan is about
 	printEdits(os.Stderr, edits, always)
 	if len(preview.Risks) > 0 && terms.yes && !terms.waitsForConfirm() {
@@ -63,7 +66,7 @@ func (h thisHost) carryOut(ctx context.Context, terms termsFlags, plan fixes.Pla
 			return nil, err
 		}
 	}
-	if !always {
+	if !always && !plan.AsFiles {
 		persist, err := terms.wantsFiles(ctx, edits)
 		if err != nil {
 			return nil, err
@@ -166,7 +169,9 @@ func (h thisHost) kept(c fixes.Change) {
 	for _, path := range c.Files {
 		note("  written for the next boot: %s", kit.Clean(path))
 	}
-	if len(c.Files) == 0 {
+	if c.AsFiles {
+		note("  the files say the same: it is like this after the next boot too")
+	} else if len(c.Files) == 0 {
 		note("  for now only: it is gone after the next boot")
 	}
 	for _, words := range h.byHand {
@@ -202,6 +207,9 @@ func printPreview(w io.Writer, v fixes.Preview) {
 	}
 	for _, r := range v.Risks {
 		fmt.Fprintf(w, "  RISK: %s\n", kit.Clean(r))
+	}
+	for _, b := range v.Brings {
+		fmt.Fprintf(w, "  BRINGS: %s\n", kit.Clean(b))
 	}
 	for _, n := range v.NextBoot {
 		fmt.Fprintf(w, "  next boot, by hand: %s\n", kit.Clean(n))

@@ -10,16 +10,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvstui/fixes"
+	"lvstui/fixes/nextboot"
+	"lvstui/lvs"
 	"lvstui/probes"
 	"lvstui/probes/rules"
 	"lvstui/ui/kit"
 )
 
 type fixOptions struct {
-	all    bool
-	terms  termsFlags
-	format format
-	check  checkOptions
+	all       bool
+	fromFiles bool
+	terms     termsFlags
+	format    format
+	check     checkOptions
 }
 
 func newFix() *cobra.Command {
@@ -28,7 +31,9 @@ func newFix() *cobra.Command {
 		Use:   "fix ID…",
 		Short: "Cure findings on this host: plan, show, ask, apply, verify, confirm",
 		Long: "fix shows what it would do, what it found, how it is taken back and what it risks, and asks.\n" +
-			"What it does is journalled before it begins, verified after it, and taken back when it does not hold.\n\n" + termsWords,
+			"What it does is journalled before it begins, verified after it, and taken back when it does not hold.\n\n" + termsWords + "\n\n" +
+			"Where what runs and what the files for the next boot say differ, fix writes down what runs. With --from-files it\n" +
+			"brings what runs to what the files say, and first says what comes of that.",
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return ruleIDs(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -36,6 +41,7 @@ func newFix() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opt.all, "all", false, "everything that this host can cure")
+	f.BoolVar(&opt.fromFiles, "from-files", false, "the other way about: bring what runs to what the files for the next boot say")
 	opt.terms.bind(f)
 	f.Var(&opt.format, "format", "text for people, json for programs")
 	f.Var(&opt.check.vips, "vip", "a virtual address that this host is to serve")
@@ -52,6 +58,9 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 	if len(ids) == 0 && !opt.all {
 		return withHint(errors.New("fix needs the id of a finding, or --all"), "lvstui check, which finds them")
 	}
+	if opt.fromFiles && opt.all {
+		return withHint(errors.New("--from-files may take away what works now, so it needs the ids of findings"), "lvstui fix ID --from-files --dry-run")
+	}
 	if len(opt.check.gateway) > 1 {
 		return withHint(errors.New("there can be one gateway only"), "--gateway given once")
 	}
@@ -66,14 +75,14 @@ func runFix(ctx context.Context, opt fixOptions, ids []string) error {
 		return err
 	}
 	report := diagnose(observed, opt.check)
-	cures, err := chosenCures(report, ids, opt.all)
+	cures, err := chosenCures(report, ids, opt)
 	if err != nil {
 		return err
 	}
 	if opt.format == formatJSON && opt.terms.dryRun {
 		previews := []fixes.Preview{}
 		for _, c := range cures {
-			v, err := c.plan.Show(observed[0].Snapshot)
+			v, err := opt.show(c.plan, observed[0].Snapshot)
 			if err != nil {
 				return err
 			}
@@ -129,7 +138,8 @@ type cure struct {
 
 // chosenCures are the plans of the findings asked for that this host can carry out, each plan once: two findings may have
 // one cure.
-func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
+func chosenCures(r probes.Report, ids []string, opt fixOptions) ([]cure, error) {
+	all := opt.all
 	var cures []cure
 	seen := map[string]bool{}
 	var elsewhere []string
@@ -138,16 +148,17 @@ func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
 			continue
 		}
 		seen[f.ID] = true
-		if f.Fix == nil || !f.Fix.Automatic || f.Fix.Plan.Empty() {
-			elsewhere = append(elsewhere, cureByHand(f))
+		fix := opt.direction(f)
+		if fix == nil || !fix.Automatic || fix.Plan.Empty() {
+			elsewhere = append(elsewhere, cureByHand(f, fix, opt.fromFiles))
 			continue
 		}
 		same := func(c cure) bool {
-			return slices.Equal(c.plan.Commands(), f.Fix.Plan.Commands()) && slices.EqualFunc(c.plan.Files, f.Fix.Plan.Files, sameEdit)
+			return slices.Equal(c.plan.Commands(), fix.Plan.Commands()) && slices.EqualFunc(c.plan.Files, fix.Plan.Files, sameEdit)
 		}
 		i := slices.IndexFunc(cures, same)
 		if i < 0 {
-			i, cures = len(cures), append(cures, cure{plan: f.Fix.Plan})
+			i, cures = len(cures), append(cures, cure{plan: fix.Plan})
 		}
 		cures[i].keys = append(cures[i].keys, f.Key())
 	}
@@ -168,6 +179,14 @@ func chosenCures(r probes.Report, ids []string, all bool) ([]cure, error) {
 	return cures, nil
 }
 
+// direction is the cure that is asked for: what runs into the files, or the files into what runs.
+func (o fixOptions) direction(f probes.Finding) *probes.Fix {
+	if o.fromFiles && f.Fix != nil {
+		return f.Fix.FromFiles
+	}
+	return f.Fix
+}
+
 func sameEdit(a, b fixes.FileEdit) bool {
 	text := func(s *string) string {
 		if s == nil {
@@ -185,23 +204,26 @@ func renewed(ctx context.Context, opt fixOptions, c cure) (cure, error) {
 		return cure{}, err
 	}
 	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, opt.check).Findings {
-		if slices.Contains(c.keys, f.Key()) && f.Fix != nil && f.Fix.Automatic {
-			return cure{f.Fix.Plan, c.keys}, nil
+		if fix := opt.direction(f); slices.Contains(c.keys, f.Key()) && fix != nil && fix.Automatic {
+			return cure{fix.Plan, c.keys}, nil
 		}
 	}
 	return cure{}, nil
 }
 
-func cureByHand(f probes.Finding) string {
+func cureByHand(f probes.Finding, fix *probes.Fix, fromFiles bool) string {
+	if fix == nil && fromFiles {
+		return fmt.Sprintf("%s: there are no files to bring this host to; lvstui explain %s", f.ID, f.ID)
+	}
 	text := fmt.Sprintf("%s: lvstui cannot cure this here", f.ID)
-	if f.Fix == nil {
+	if fix == nil {
 		return text + "; lvstui explain " + f.ID
 	}
-	if f.Fix.Words != "" {
-		text += ": " + kit.Clean(f.Fix.Words)
+	if fix.Words != "" {
+		text += ": " + kit.Clean(fix.Words)
 	}
-	for _, c := range f.Fix.Commands {
-		text += fmt.Sprintf("\n  on %s: %s", kit.Clean(f.Fix.Host), kit.Clean(c))
+	for _, c := range fix.Commands {
+		text += fmt.Sprintf("\n  on %s: %s", kit.Clean(fix.Host), kit.Clean(c))
 	}
 	return text
 }
@@ -213,21 +235,57 @@ func fixOne(ctx context.Context, opt fixOptions, c cure) (*fixes.Change, error) 
 	if err != nil {
 		return nil, err
 	}
-	preview, err := c.plan.Show(seen)
+	preview, err := opt.show(c.plan, seen)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.plan.ID, err)
+		return nil, err
 	}
-	return h.carryOut(ctx, opt.terms, c.plan, preview, seen, func() error { return h.stillThere(ctx, opt, c.keys) })
+	return h.carryOut(ctx, opt.terms, c.plan, preview, seen, func() error { return h.stillThere(ctx, opt, c) })
 }
 
-// stillThere looks again: a cure that leaves the finding is said, not hidden.
-func (h thisHost) stillThere(ctx context.Context, opt fixOptions, keys []string) error {
+// show is the preview of a cure. What comes of having the host as the files say is part of it: what works now may not work then.
+func (o fixOptions) show(plan fixes.Plan, s *lvs.Snapshot) (fixes.Preview, error) {
+	v, err := plan.Show(s)
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", plan.ID, err)
+	}
+	if !plan.AsFiles {
+		return v, nil
+	}
+	after, err := plan.After(s)
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", plan.ID, err)
+	}
+	had := map[string]bool{}
+	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, o.check).Findings {
+		had[f.Key()] = true
+	}
+	for _, f := range diagnose([]probes.Observation{{Snapshot: withFiles(after, plan.Files)}}, o.check).Findings {
+		if !had[f.Key()] && f.Severity != probes.Note {
+			v.Brings = append(v.Brings, fmt.Sprintf("%s, %s: %s", f.ID, f.Severity, f.Title))
+		}
+	}
+	return v, nil
+}
+
+// withFiles is s once its files are written.
+func withFiles(s *lvs.Snapshot, edits []fixes.FileEdit) *lvs.Snapshot {
+	if len(edits) == 0 || s.Files == nil {
+		return s
+	}
+	out := *s
+	out.Files = nextboot.Written(s.Files, edits)
+	return &out
+}
+
+// stillThere looks again: a cure that leaves the finding is said, not hidden. Its files may be due only once it is kept.
+func (h thisHost) stillThere(ctx context.Context, opt fixOptions, c cure) error {
 	s, err := h.look(ctx)
 	if err != nil {
 		return err
 	}
+	s = withFiles(s, c.plan.Files)
 	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, opt.check).Findings {
-		if slices.Contains(keys, f.Key()) {
+		if slices.Contains(c.keys, f.Key()) {
 			return fmt.Errorf("%s is still found after the fix: %s", f.ID, f.Title)
 		}
 	}

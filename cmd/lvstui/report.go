@@ -134,6 +134,13 @@ func printCure(w io.Writer, f probes.Finding) {
 	if f.Fix.Automatic {
 		fmt.Fprintf(w, "  or let lvstui do it, on %s: sudo lvstui fix %s\n", kit.Clean(f.Fix.Host), f.ID)
 	}
+	switch other := f.Fix.FromFiles; {
+	case other == nil:
+	case other.Automatic:
+		fmt.Fprintf(w, "  or have this host as the files say: lvstui fix %s --from-files\n", f.ID)
+	default:
+		fmt.Fprintf(w, "  or have this host as the files say, on %s: %s\n", kit.Clean(other.Host), kit.Clean(strings.Join(other.Commands, "; ")))
+	}
 }
 
 func printUndecided(w io.Writer, undecided []probes.Undecided) {

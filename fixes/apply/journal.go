@@ -71,7 +71,7 @@ type entry struct {
 func newRecord(plan, undo fixes.Plan, course fixes.Course, s *lvs.Snapshot, terms fixes.Terms) (*record, error) {
 	r := &record{Schema: recordSchema, Phase: phaseApplying, Course: course, Change: fixes.Change{
 		Host: s.Host, NetNS: s.NetNS, PlanID: plan.ID, Title: plan.Title, AppliedAt: time.Now().UTC().Truncate(time.Second),
-		State: fixes.Interrupted, Commands: plan.Commands(), UndoCommands: undo.Commands()}}
+		AsFiles: plan.AsFiles, State: fixes.Interrupted, Commands: plan.Commands(), UndoCommands: undo.Commands()}}
 	for _, st := range plan.Steps {
 		back, err := st.Undo(s)
 		if err != nil {

@@ -68,6 +68,19 @@ func KeepTable(s *lvs.Snapshot) ([]fixes.FileEdit, []string) {
 	return e.d.edits(), e.words
 }
 
+// RestoreTable has ipvsadm's service restore its save file at boot, as it is.
+func RestoreTable(s *lvs.Snapshot) ([]fixes.FileEdit, []string) {
+	d := newDisk(s)
+	t := d.savedTable()
+	if t == nil || t.On {
+		return nil, nil
+	}
+	if err := d.turnOn(t.File, &lvs.Service{}); err != nil {
+		return nil, []string{err.Error()}
+	}
+	return d.edits(), nil
+}
+
 // Knows says which system configures a device at boot; ok is false where none that lvstui knows does.
 func (b Boot) Knows(device string) (name string, ok bool) {
 	if sys := b.disk.systemOf(device); sys != nil {

@@ -16,6 +16,9 @@ import (
 // Edits returns the configuration files to write so that the next boot of s gives what p gives now, and words for what no
 // file of ours can hold because somebody else owns it. Where the files of s were not read it writes none.
 func Edits(p fixes.Plan, s *lvs.Snapshot) (edits []fixes.FileEdit, words []string) {
+	if p.AsFiles {
+		return slices.Clone(p.Files), nil
+	}
 	if s.Files == nil {
 		return slices.Clone(p.Files), fixes.NextBoot(p, s)
 	}

@@ -32,7 +32,8 @@ ifupdown, in /etc/network/interfaces.d/60-lvstui:
         address 172.16.0.8/32
 
 netplan takes addresses under ethernets: lo:, systemd-networkd a .network file with Name=lo, NetworkManager (1.42 or newer) a
-connection of type loopback, Red Hat's network scripts an ifcfg-lo:0. If the VIP is not to stay, take it off:
+connection of type loopback, Red Hat's network scripts an ifcfg-lo:0. If the VIP is not to stay, take it off, as lvstui fix
+address-not-persistent --from-files does:
 
     ip addr del 172.16.0.8/32 dev lo`,
 		Source: "interfaces(5), netplan(5), systemd.network(5), nm-settings-keyfile(5).",
@@ -107,6 +108,8 @@ func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.
 		addressEvidence(c.Snapshot, vips[0], "there, and in a file as well"),
 		probes.Evidence{Fact: "files that mention " + vips[0].String(), Got: "none", Want: "one of " + system,
 			Command: "grep -rn " + vips[0].String() + " /etc"})
+	drop := fixes.DropAddresses(c.Snapshot, all)
+	drop.Title = fmt.Sprintf("take %s off %s, as the next boot does", list(vips), dev)
 	var edits []fixes.FileEdit
 	var words []string
 	s := *c.Snapshot
@@ -119,6 +122,7 @@ func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.
 		edits, s.Files = mergeEdits(edits, more), nextboot.Written(s.Files, more)
 	}
 	writeDown(&f, c, fmt.Sprintf("write %s down for the next boot", list(vips)), edits, words)
+	fromFiles(&f, c.Snapshot, drop, fmt.Sprintf("the other way about, %s leaves this host now, as the files have it, and its part in the service ends", list(vips)))
 	return f
 }
 

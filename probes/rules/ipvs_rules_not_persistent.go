@@ -33,7 +33,8 @@ goes down in good order is what comes back.`,
     ipvsadm-save -n > /etc/ipvsadm.rules
     sed -i 's/^AUTO=.*/AUTO="true"/' /etc/default/ipvsadm
 
-lvstui fix does both, and keeps the file's comments. If the file is right and the table is not:
+lvstui fix does both, and keeps the file's comments. If the file is right and the table is not, lvstui fix ipvs-rules-not-persistent
+--from-files changes what differs, and leaves the rest and its connections alone. By hand, and with all of the table gone for a moment:
 
     ipvsadm -C; ipvsadm -R < /etc/ipvsadm.rules`,
 		Source: "ipvsadm-save(8), ipvsadm-restore(8); Debian's /etc/init.d/ipvsadm, Red Hat's ipvsadm.service.",
@@ -63,6 +64,7 @@ func ipvsRulesNotPersistent(c *probes.Case, t *nextboot.Table) []probes.Finding 
 	services := c.Snapshot.IPVS.Services
 	file := "no file"
 	var differ []string
+	var names []fixes.VirtualService
 	switch {
 	case t == nil:
 		f.Title = "nothing restores the ip_vs table at the next boot"
@@ -78,13 +80,13 @@ func ipvsRulesNotPersistent(c *probes.Case, t *nextboot.Table) []probes.Finding 
 		}
 		for _, v := range services {
 			if s, ok := saved[fixes.NameOf(v)]; !ok || !nextboot.SameService(s, v, false) {
-				differ = append(differ, v.Key())
+				differ, names = append(differ, v.Key()), append(names, fixes.NameOf(v))
 			}
 			delete(saved, fixes.NameOf(v))
 		}
 		for _, v := range t.Services {
 			if _, left := saved[fixes.NameOf(v)]; left {
-				differ = append(differ, v.Key()+" (only in the file)")
+				differ, names = append(differ, v.Key()+" (only in the file)"), append(names, fixes.NameOf(v))
 			}
 		}
 		if t.On && len(differ) == 0 {
@@ -104,7 +106,28 @@ func ipvsRulesNotPersistent(c *probes.Case, t *nextboot.Table) []probes.Finding 
 	}
 	edits, words := nextboot.KeepTable(c.Snapshot)
 	writeDown(&f, c, "write the ip_vs table down for the next boot", edits, words)
+	if t != nil {
+		tableFromFile(&f, c, *t, names)
+	}
 	return []probes.Finding{f}
+}
+
+// tableFromFile is the other way about: the services that differ are brought to the save file, and its service is turned on where it is
+// off, because else the next boot would give neither.
+func tableFromFile(f *probes.Finding, c *probes.Case, t nextboot.Table, names []fixes.VirtualService) {
+	if len(names) == 0 || len(t.Services) == 0 && !t.On {
+		return // there is no other table to have
+	}
+	plan := fixes.MatchTable(c.Snapshot, t.Services, names)
+	plan.Title = "bring the ip_vs table to " + t.File
+	if !t.On {
+		edits, words := nextboot.RestoreTable(c.Snapshot)
+		plan.Files = edits
+		for _, w := range words {
+			plan.Elsewhere = append(plan.Elsewhere, "here: "+w)
+		}
+	}
+	fromFiles(f, c.Snapshot, plan, fmt.Sprintf("the other way about, the table becomes what %s says", t.File), "ipvsadm -C", "ipvsadm -R < "+t.File)
 }
 
 // few names a few of many words.

@@ -97,8 +97,19 @@ func driftFinding(c *probes.Case, k nextboot.Keeper, v lvs.Service) probes.Findi
 	f := c.Finding(probes.Hazard, probes.Strong, v.Key())
 	f.VIP = v.Address
 	f.Why = fmt.Sprintf("%s makes the ip_vs table by %s, and the two differ. It works as the table says now; the next reload, restart or boot makes it what the file says.", k.Name, k.File)
-	advise(&f, c.Name(), fmt.Sprintf("decide which is right: write it into %s, or have it read again (a restart moves the VIPs for a moment)", k.File), "systemctl reload "+k.Name)
+	advise(&f, c.Name(), fmt.Sprintf("decide which is right: if it is the table, write into %s what it has; if it is the file, have %s read it again (a restart moves the VIPs for a moment)", k.File, k.Name), "systemctl reload "+k.Name)
+	// It makes the table: what others change there it would not know of.
+	fromFiles(&f, c.Snapshot, fixes.Plan{}, k.Name+" makes this table from its file, so it is for "+k.Name+" to read it again; where that changes nothing (forwarding methods, before keepalived 2.0), systemctl restart "+k.Name+
+		", which moves the VIPs to the other director for a moment", reload(k.Name)...)
 	return f
+}
+
+// reload are the commands that have a daemon read its file again.
+func reload(daemon string) []string {
+	if daemon == "keepalived" {
+		return []string{"keepalived -t", "systemctl reload keepalived"}
+	}
+	return []string{"systemctl reload " + daemon}
 }
 
 // serviceDrift is in what a running service differs from the file. What health checks change is no difference.

@@ -47,6 +47,24 @@ func writeDown(f *probes.Finding, c *probes.Case, title string, edits []fixes.Fi
 	}
 }
 
+// fromFiles gives a finding the other way about: what runs is brought to what the files say. Where that cannot be tried or taken back, the
+// commands are there to type.
+func fromFiles(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan, words string, commands ...string) {
+	plan.ID, plan.Host = f.ID, s.Host
+	other := &probes.Fix{Host: s.Host, Words: words, Commands: commands}
+	if len(plan.Steps) > 0 && len(plan.Steps) <= manySteps {
+		if _, err := plan.Undo(s); err == nil {
+			other.Automatic, other.Plan, other.Commands = true, plan, plan.Commands()
+		}
+	}
+	if len(other.Commands) > 0 {
+		f.Fix.FromFiles = other
+	}
+}
+
+// manySteps is from how many on a program that reads the file does it in less time.
+const manySteps = 400
+
 // placeWords names a line of a file.
 func placeWords(p nextboot.Place) string { return fmt.Sprintf("%s line %d", p.File, p.Line) }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"lvstui/fixes"
 	"lvstui/fixes/nextboot"
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -34,7 +35,8 @@ systemd-sysctl does not read /etc/sysctl.conf, unless a link in /etc/sysctl.d le
     printf 'net.ipv4.conf.all.arp_ignore = 1\nnet.ipv4.conf.all.arp_announce = 2\n' > /etc/sysctl.d/60-lvstui.conf
     sysctl --system
 
-all is enough, because the larger of all and the interface counts. lvstui fix writes it.`,
+all is enough, because the larger of all and the interface counts. lvstui fix writes it. Where the files are right, because the host is not to
+be a real server any more, lvstui fix sysctl-not-persistent --from-files sets now what they give, and says what that brings.`,
 		Source: "sysctl.d(5), sysctl(8); net/ipv4/arp.c, arp_ignore and arp_solicit.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
@@ -55,7 +57,7 @@ all is enough, because the larger of all and the interface counts. lvstui fix wr
 		if len(vips)+len(told) == 0 {
 			return nil
 		}
-		return []probes.Finding{sysctlNotPersistent(c, b, vips, told, changed)}
+		return []probes.Finding{sysctlNotPersistent(c, b, vips, told, changed, after.Sysctls)}
 	},
 })
 
@@ -106,7 +108,7 @@ func newVoices(now, then []voice) map[string][]netip.Addr {
 	return out
 }
 
-func sysctlNotPersistent(c *probes.Case, b nextboot.Boot, answers, tells map[string][]netip.Addr, changed map[string]string) probes.Finding {
+func sysctlNotPersistent(c *probes.Case, b nextboot.Boot, answers, tells map[string][]netip.Addr, changed, then map[string]string) probes.Finding {
 	var vips []netip.Addr
 	devices := map[string]bool{}
 	for _, voices := range []map[string][]netip.Addr{answers, tells} {
@@ -150,5 +152,8 @@ func sysctlNotPersistent(c *probes.Case, b nextboot.Boot, answers, tells map[str
 	}
 	edits, words := nextboot.KeepSysctls(c.Snapshot, keep)
 	writeDown(&f, c, "write the ARP sysctls down for the next boot", edits, words)
+	plan := fixes.SetSysctls(c.Snapshot, then, slices.Sorted(maps.Keys(keep)))
+	plan.Title = "set the ARP sysctls now as the next boot does"
+	fromFiles(&f, c.Snapshot, plan, fmt.Sprintf("the other way about, what the next boot brings comes now: %s %s, for a host that is not to be a real server any more", c.Name(), strings.Join(broken, " and ")), "sysctl --system")
 	return f
 }

@@ -45,6 +45,7 @@ var (
 	Forget   = Binding{[]string{"x"}, "x", "forget", "forget the answers given so far; nothing on the host changes"}
 	Keep     = Binding{[]string{"c"}, "c", "keep", "keep the change that waits for it; in the box it is kept, elsewhere the box opens"}
 	NextBoot = Binding{[]string{"b"}, "b", "next boot", "write it for the next boot too, or not, which is the usual"}
+	Turn     = Binding{[]string{"o"}, "o", "from files", "the other way about, where what runs and what the files say differ: this host as the files say, or back"}
 	Yes      = Binding{[]string{"y"}, "y", "yes", "yes, do it"}
 	No       = Binding{[]string{"n", "esc"}, "n", "no", "no, leave everything as it is"}
 )
@@ -57,7 +58,7 @@ func Table() []Section {
 		{"Path", []Binding{Fix, Explain, Copy}},
 		{"Flows", []Binding{Filter, Sort, Group, Mark, Explain, Copy}},
 		{"Setup", []Binding{Plan, Copy, Forget}},
-		{"Fix", []Binding{Apply, Dry, NextBoot, Keep, Copy, Leave}},
+		{"Fix", []Binding{Apply, Dry, NextBoot, Turn, Keep, Copy, Leave}},
 		{"Question", []Binding{Yes, No}},
 	}
 }

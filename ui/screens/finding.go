@@ -87,7 +87,11 @@ func cureLines(f probes.Finding, facts Facts, width int) []kit.Line {
 	if f.Fix.Words != "" {
 		out = append(out, kit.Paragraph(theme.Plain, f.Fix.Words, width)...)
 	}
-	return append(out, commandLines(f.Fix.Commands, width)...)
+	out = append(out, commandLines(f.Fix.Commands, width)...)
+	if f.Fix.FromFiles != nil && f.Fix.Host == facts.Host {
+		out = append(out, kit.L(kit.S(theme.Dim, "Or have this host as the files say: "), kit.S(theme.Accent, "f"), kit.S(theme.Dim, ", then "), kit.S(theme.Accent, "o")))
+	}
+	return out
 }
 
 func commandLines(commands []string, width int) []kit.Line {

@@ -27,14 +27,9 @@ type Guarded interface{ Grace() time.Duration }
 type Fix struct {
 	finding probes.Finding
 	facts   Facts // of the moment the box opened: what is shown is what is applied
-	preview fixes.Preview
-	err     error // the preview could not be made
-
-	// edits are the files that would make it so after the next boot, and words what no file of ours can hold; with persist
-	// they are written once the change is kept.
-	edits   []fixes.FileEdit
-	words   []string
-	persist bool
+	way
+	// other is the other way about, of a finding that what runs and what the files say differ.
+	other *way
 
 	armed   bool
 	state   fixState
@@ -45,11 +40,23 @@ type Fix struct {
 	after   *Facts // of the first look after it, and each one since
 	refusal string // why it was not kept or not taken back
 	failed  string // why it was not made
-	dry     []string
-	refused string
 	// watching says that the change is to bring a first handshake, which is followed.
 	watching bool
 	scroll
+}
+
+// way is one cure, worked out.
+type way struct {
+	fix     *probes.Fix
+	preview fixes.Preview
+	err     error // the preview could not be made
+	// edits are the files that would make it so after the next boot, and words what no file of ours can hold; with persist
+	// they are written once the change is kept.
+	edits   []fixes.FileEdit
+	words   []string
+	persist bool
+	refused string   // why lvstui does not do it
+	dry     []string // what a dry run said
 }
 
 type fixState int
@@ -67,15 +74,38 @@ const (
 
 // NewFix prepares the box.
 func NewFix(f probes.Finding, facts Facts) *Fix {
-	s := &Fix{finding: f, facts: facts, steps: map[int]StepMsg{}}
-	if f.Fix != nil && facts.Snapshot != nil && !f.Fix.Plan.Empty() && s.isHere() {
-		if s.preview, s.err = f.Fix.Plan.Show(facts.Snapshot); s.err == nil {
-			s.edits, s.words = nextboot.Edits(f.Fix.Plan, facts.Snapshot)
-			s.persist = len(f.Fix.Plan.Steps) == 0 // the files are the change
+	s := &Fix{finding: f, facts: facts, steps: map[int]StepMsg{}, way: newWay(f.Fix, facts)}
+	if f.Fix != nil && f.Fix.FromFiles != nil {
+		other := newWay(f.Fix.FromFiles, facts)
+		s.other = &other
+	}
+	return s
+}
+
+func newWay(fix *probes.Fix, facts Facts) way {
+	w := way{fix: fix}
+	if fix != nil && facts.Snapshot != nil && !fix.Plan.Empty() && fix.Host == facts.Host {
+		if w.preview, w.err = fix.Plan.Show(facts.Snapshot); w.err == nil {
+			w.edits, w.words = nextboot.Edits(fix.Plan, facts.Snapshot)
+			w.persist = len(fix.Plan.Files) > 0 // they are part of the change
 		}
 	}
-	s.refused = s.whyNot()
-	return s
+	w.refused = w.whyNot(facts)
+	return w
+}
+
+// fromFiles says that the box shows how to bring what runs to what the files say.
+func (w way) fromFiles() bool { return w.fix != nil && w.fix.Plan.AsFiles }
+
+// turn shows the other way about. What it brings is worked out at once, because it may take away what works.
+func (s *Fix) turn() tea.Cmd {
+	s.way, *s.other = *s.other, s.way
+	s.finding.Fix, s.scroll, s.armed = s.fix, scroll{}, false
+	again := send(RearmMsg{grace})
+	if !s.fromFiles() || s.dry != nil {
+		return again
+	}
+	return tea.Batch(again, send(SimulateMsg{s.fix.Plan, s.facts}))
 }
 
 // Watching makes the box follow the first handshake after the change.
@@ -84,26 +114,24 @@ func (s *Fix) Watching() *Fix {
 	return s
 }
 
-func (s *Fix) isHere() bool { return s.finding.Fix.Host == s.facts.Host }
-
 // whyNot is the reason for which lvstui does not make this change itself, "" when it can.
-func (s *Fix) whyNot() string {
-	fix := s.finding.Fix
+func (w way) whyNot(facts Facts) string {
+	fix := w.fix
 	switch {
 	case fix == nil:
 		return "there is no cure to offer"
-	case !s.isHere() && fix.Automatic:
+	case fix.Host != facts.Host && fix.Automatic:
 		return "it is to be done on " + fix.Host + ": go there with h, then f"
-	case !s.isHere():
-		return "it is to be done on " + fixHost(fix, s.facts) + ": type it there"
+	case fix.Host != facts.Host:
+		return "it is to be done on " + fixHost(fix, facts) + ": type it there"
 	case !fix.Automatic || fix.Plan.Empty():
 		return "lvstui does not do this by itself: it is for you to decide and type"
-	case s.facts.ReadOnly:
-		return "read-only: " + s.facts.ReadOnlyWhy
-	case s.facts.Snapshot == nil:
+	case facts.ReadOnly:
+		return "read-only: " + facts.ReadOnlyWhy
+	case facts.Snapshot == nil:
 		return "nothing is known of this host"
-	case s.err != nil:
-		return "the change could not be worked out: " + s.err.Error()
+	case w.err != nil:
+		return "the change could not be worked out: " + w.err.Error()
 	}
 	return ""
 }
@@ -165,7 +193,9 @@ func (s *Fix) Update(msg tea.Msg) (Screen, tea.Cmd) {
 		s.steps[m.Step] = m
 	case SimulatedMsg:
 		s.dry = m.Lines
-		s.scroll.offset = s.scroll.total + len(m.Lines) + 2 // the result is at the end; show cuts it down
+		if !s.fromFiles() {
+			s.scroll.offset = s.scroll.total + len(m.Lines) + 2 // the result is at the end; show cuts it down
+		}
 	case AppliedMsg:
 		return s, s.made(m)
 	case KeptMsg:
@@ -246,10 +276,16 @@ func (s *Fix) before() []keys.Action {
 		cannotDry = s.refused
 	}
 	noBoot := s.refused
-	if noBoot == "" && len(s.edits) == 0 {
+	switch {
+	case noBoot != "":
+	case len(s.fix.Plan.Files) > 0:
+		noBoot = "the files are part of this change"
+	case s.fromFiles():
+		noBoot = "the files say it already"
+	case len(s.edits) == 0:
 		noBoot = "no file of this host can be written for it; the box says what to write"
 	}
-	return []keys.Action{
+	acts := []keys.Action{
 		keys.Apply.Do(func() tea.Cmd {
 			s.state = fixRunning
 			m := ApplyMsg{Plan: s.finding.Fix.Plan, Seen: s.facts.Snapshot}
@@ -262,9 +298,27 @@ func (s *Fix) before() []keys.Action {
 			return send(SimulateMsg{s.finding.Fix.Plan, s.facts})
 		}).Unless(cannotDry),
 		keys.NextBoot.Do(func() tea.Cmd { s.persist = !s.persist; return nil }).Unless(noBoot),
-		s.copy(),
 	}
+	if s.other != nil {
+		acts = append(acts, s.turning())
+	}
+	return append(acts, s.copy())
 }
+
+// turning is the key for the other way about, named after where it leads.
+func (s *Fix) turning() keys.Action {
+	a := keys.Turn.Do(s.turn)
+	if s.other.intoFiles() {
+		a.Short = "into files"
+	}
+	if s.state == fixRunning {
+		a = a.Unless("the change is being made")
+	}
+	return a
+}
+
+// intoFiles says that a way of two is the usual one, which writes down what runs.
+func (w *way) intoFiles() bool { return w.fix.FromFiles != nil }
 
 // decide are the keys while the change waits.
 func (s *Fix) decide() []keys.Action {

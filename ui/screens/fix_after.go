@@ -30,6 +30,8 @@ func (s *Fix) progress(width int) []kit.Line {
 	case fixKept:
 		text := "done: applied, verified and kept"
 		switch {
+		case s.change.AsFiles:
+			text += "; as the files say, so for the next boot too"
 		case len(s.change.Files) > 0 && s.refusal == "":
 			text += "; for the next boot too, in " + strings.Join(s.change.Files, ", ")
 		case len(s.edits) > 0:

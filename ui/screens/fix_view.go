@@ -22,6 +22,9 @@ func (s *Fix) lines(width int) []kit.Line {
 	if s.change.ID != "" {
 		out = s.afterLines(width)
 	}
+	if s.fromFiles() && s.change.ID == "" {
+		out = append(out, s.bringsLines(width)...)
+	}
 	if len(s.preview.Lines) > 0 {
 		out = append(out, s.previewLines(width)...)
 	} else if s.finding.Fix != nil {
@@ -31,9 +34,13 @@ func (s *Fix) lines(width int) []kit.Line {
 		if s.change.ID != "" && s.watching {
 			break // it is above
 		}
-		out = append(out, kit.Item(kit.S(theme.Title, "elsewhere  "), theme.Plain, e, width)...)
+		label := "elsewhere  "
+		if rest, here := strings.CutPrefix(e, "here: "); here {
+			label, e = "by hand    ", rest
+		}
+		out = append(out, kit.Item(kit.S(theme.Title, label), theme.Plain, e, width)...)
 	}
-	if len(s.dry) > 0 {
+	if len(s.dry) > 0 && !s.fromFiles() {
 		out = append(out, kit.Line{}, kit.Text(theme.Title, "Dry run: nothing was changed"))
 		for _, l := range s.dry {
 			out = append(out, kit.Item(kit.S(theme.Dim, "· "), theme.Plain, l, width)...)
@@ -55,7 +62,27 @@ func (s *Fix) status(width int) []kit.Line {
 		out = append(out, kit.L(kit.T("Nothing has been changed yet. "), kit.S(theme.Accent, "a"), kit.T(" applies it, "),
 			kit.S(theme.Accent, "esc"), kit.T(" leaves everything as it is.")))
 	}
+	switch {
+	case s.other == nil:
+	case s.other.intoFiles():
+		out = append(out, kit.L(kit.S(theme.Accent, "o"), kit.T(" shows the other way about: what runs into the files.")))
+	default:
+		out = append(out, kit.L(kit.S(theme.Accent, "o"), kit.T(" shows the other way about: this host as the files say.")))
+	}
 	return out
+}
+
+// bringsLines are what comes of having the host as the files say.
+func (s *Fix) bringsLines(width int) []kit.Line {
+	out := kit.Paragraph(theme.Plain, s.fix.Words, width)
+	for _, l := range s.dry {
+		role := theme.Plain
+		if strings.HasPrefix(l, "new: ") {
+			role = theme.Warn
+		}
+		out = append(out, kit.Item(kit.S(theme.Dim, "· "), role, l, width)...)
+	}
+	return append(out, kit.Line{})
 }
 
 func lastRole(l kit.Line) theme.Role {
@@ -105,6 +132,9 @@ func (s *Fix) previewLines(width int) []kit.Line {
 // nextBootLines say what the next boot will give, and whether lvstui writes that.
 func (s *Fix) nextBootLines(width int) []kit.Line {
 	var out []kit.Line
+	if s.fromFiles() {
+		out = append(out, kit.Item(kit.S(theme.Title, "next boot  "), theme.OK, "the same, by the files there are", width)...)
+	}
 	if len(s.edits) > 0 {
 		text, role := "not written: the next boot gives what was there before; b writes it once the change is kept", theme.Warn
 		if s.persist {
