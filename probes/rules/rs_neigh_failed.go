@@ -29,7 +29,8 @@ FAILED and INCOMPLETE mean that nobody answered; STALE and no entry at all are n
     tcpdump -eni eth0 arp and host 192.168.10.11
 
 Look at the asker in "who-has 192.168.10.11 tell …": a real server that has the VIP on lo does not answer a request that comes from the VIP.`,
-		Cure: `Check power, cable, VLAN and port isolation of the real server. Until it is back send it no clients:
+		Cure: `Check power, cable, VLAN and port isolation of the real server. Until it is back send it no clients; lvstui fix does so when a SYN has just
+waited for it in vain and others are left, and lvstui undo gives it its weight back:
 
     ipvsadm -e -t 172.16.0.8:80 -r 192.168.10.11:80 -g -w 0
 
@@ -102,18 +103,14 @@ func silentRealServers(c *probes.Case, device string, ask lvs.RouteAnswer, b *ba
 		advise(&f, c.Name(), fmt.Sprintf("give %s an address of its own in the subnet of %s on %s", c.Name(), list(b.rips), device))
 		return f
 	}
-	var commands []string
-	for _, v := range services(c) {
-		for _, d := range v.Destinations {
-			if slices.Contains(b.rips, d.Address) && d.Forward == lvs.Gate && len(commands) < 4 {
-				commands = append(commands, fmt.Sprintf("ipvsadm -e %s -r %s -g -w 0", ipvsadmService(v), ipvsadmDestination(d)))
-			}
-		}
-	}
-	if b.severity() == probes.Outage {
-		commands = nil // with nobody left it would only turn waiting into refusal
-	}
+	plan, commands := drain(c, b)
 	advise(&f, c.Name(), fmt.Sprintf("check power, cable and VLAN of %s; until it answers give it weight 0", list(b.rips)), commands...)
+	// What is not certain may be an entry from before it came back, and who is drained then stays away.
+	if f.Certainty == probes.Certain {
+		plan.Elsewhere = append(plan.Elsewhere, fmt.Sprintf("check power, cable and VLAN of %s", list(b.rips)),
+			"here: once it answers again, lvstui undo gives it its weight back")
+		cureIfPossible(&f, c.Snapshot, plan)
+	}
 	return f
 }
 

@@ -30,7 +30,9 @@ On the wire the SYN leaves with the MAC address of the gateway, and may come in 
 		Cure: `Give the director an interface on the segment of the real server (a VLAN will do). Where that cannot be had use a tunnel: change the
 destination to ipip, and give the real server tunl0 with the VIP on it:
 
-    ipvsadm -e -t 172.16.0.8:80 -r 192.168.20.11:80 -i -w 1`,
+    ipvsadm -e -t 172.16.0.8:80 -r 192.168.20.11:80 -i -w 1
+
+Until then it gets no clients with weight 0, which lvstui fix gives it where others are left, and lvstui undo takes back.`,
 		Source: "net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_dr_xmit: the route is looked up for the RIP, and its next hop gets the packet.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
@@ -114,6 +116,10 @@ func notOnLink(c *probes.Case, key string, a lvs.RouteAnswer, b *badDestinations
 		"and the router sends a packet for the VIP back to the director or drops it. No real server gets it.", list(b.rips), a.Gateway)
 	advise(&f, c.Name(), fmt.Sprintf("give %s an interface on the segment of %s; or change to ipip, with tunl0 and the VIP on the real server", c.Name(), list(b.rips)),
 		tunnelCommands(c, b)...)
+	if plan, _ := drain(c, b); f.Certainty == probes.Certain {
+		plan.Elsewhere = append(plan.Elsewhere, f.Fix.Words, "here: once it can be reached on a segment, lvstui undo gives it its weight back")
+		cureIfPossible(&f, c.Snapshot, plan)
+	}
 	return f
 }
 

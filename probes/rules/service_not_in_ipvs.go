@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"lvstui/capture"
+	"lvstui/fixes"
 	"lvstui/internal/arrange"
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -79,7 +81,28 @@ func emptyTable(c *probes.Case) []probes.Finding {
 		words = fmt.Sprintf("%s runs (%s) and has not filled the table: look at its log and at %s", o.Name, o.Evidence, o.File)
 	}
 	advise(&f, c.Name(), words, "ipvsadm -A -t VIP:PORT -s wlc", "ipvsadm -a -t VIP:PORT -r REAL-SERVER -g")
+	fillFromFile(&f, c)
 	return []probes.Finding{f}
+}
+
+// fillFromFile is the cure of a table that is empty and has a save file: it was cleared, or never restored.
+func fillFromFile(f *probes.Finding, c *probes.Case) {
+	b, ok := bootOf(c)
+	if !ok || b.Table == nil || len(b.Table.Odd) > 0 || len(b.Table.Services) == 0 || tableOwned(c.Snapshot) {
+		return
+	}
+	var names []fixes.VirtualService
+	for _, v := range b.Table.Services {
+		names = append(names, fixes.NameOf(v))
+	}
+	advise(f, c.Name(), "fill the table from its save file", "ipvsadm -R < "+b.Table.File)
+	if plan := fixes.MatchTable(c.Snapshot, b.Table.Services, names); len(plan.Steps) <= manySteps {
+		plan.Title = "fill the ip_vs table from " + b.Table.File
+		if load := (fixes.LoadModule{Name: "ip_vs"}); !load.Done(c.Snapshot) {
+			plan.Steps = slices.Insert(plan.Steps, 0, fixes.Step(load))
+		}
+		cureIfPossible(f, c.Snapshot, plan)
+	}
 }
 
 // asked is a port of a VIP that clients were refused.
@@ -161,8 +184,7 @@ func refusedPort(c *probes.Case, a asked) probes.Finding {
 			Command: fmt.Sprintf("tcpdump -ni any 'tcp[tcpflags] & tcp-rst != 0 and src host %s and src port %d'", a.virtual.Addr(), a.virtual.Port())})
 	if severity != probes.Note {
 		add := lvs.Service{Protocol: a.protocol, Address: a.virtual.Addr(), Port: a.virtual.Port()}
-		advise(&f, c.Name(), "add the service, if it is to be served, and where the table comes from", "ipvsadm -A "+ipvsadmService(add)+" -s wlc",
-			"ipvsadm -a "+ipvsadmService(add)+" -r REAL-SERVER -g")
+		adviseService(&f, c, "add the service, if it is to be served, and where the table comes from", add)
 	}
 	return f
 }
@@ -239,7 +261,35 @@ func otherPort(c *probes.Case, virtual netip.AddrPort, rs *probes.Host) probes.F
 		probes.Evidence{Fact: "services of " + virtual.Addr().String(), Got: listWords(names), Want: "tcp " + virtual.String(), Command: "ipvsadm -Ln"},
 		probes.Evidence{Fact: "what listens on " + rs.Name(), Got: fmt.Sprintf("tcp port %d", virtual.Port()), Want: "the port of the service", Command: "ss -ltn"})
 	add := lvs.Service{Protocol: lvs.TCP, Address: virtual.Addr(), Port: virtual.Port()}
-	advise(&f, c.Name(), "give the service the port that the real servers listen on, or the other way round", "ipvsadm -A "+ipvsadmService(add)+" -s wlc",
-		"ipvsadm -a "+ipvsadmService(add)+" -r REAL-SERVER -g")
+	adviseService(&f, c, "give the service the port that the real servers listen on, or the other way round", add)
 	return f
+}
+
+// adviseService says how to add a service. Whether a port that is asked for is to be served is not for lvstui to decide; the real servers are
+// those that have the VIP's other services.
+func adviseService(f *probes.Finding, c *probes.Case, words string, add lvs.Service) {
+	var rips []string
+	for _, v := range c.ServicesOf(add.Address) {
+		if add.Scheduler == "" {
+			add.Scheduler = v.Scheduler
+		}
+		for _, d := range v.Destinations {
+			rip := fixes.RealServer{Address: d.Address, Weight: d.Weight}
+			if d.Forward == lvs.Gate && d.Weight > 0 && !slices.ContainsFunc(add.Destinations, func(o lvs.Destination) bool { return o.Address == d.Address }) {
+				rips = append(rips, "--real-server "+rip.String())
+				add.Destinations = append(add.Destinations, lvs.Destination{Address: d.Address, Port: add.Port, Forward: lvs.Gate, Weight: d.Weight})
+			}
+		}
+	}
+	if add.Scheduler == "" || len(rips) == 0 || len(rips) > 16 {
+		advise(f, c.Name(), words, "ipvsadm -A "+ipvsadmService(add)+" -s wlc", "ipvsadm -a "+ipvsadmService(add)+" -r REAL-SERVER -g")
+		return
+	}
+	var commands []string
+	service, destinations := fixes.SaveLines(add)
+	for _, line := range append([]string{service}, destinations...) {
+		commands = append(commands, "ipvsadm "+line)
+	}
+	advise(f, c.Name(), fmt.Sprintf("%s. With the real servers that the VIP has already, and with a way back: lvstui setup director --vip %s --service %s/%d --scheduler %s %s",
+		words, add.Address, add.Protocol, add.Port, add.Scheduler, strings.Join(rips, " ")), commands...)
 }

@@ -30,9 +30,11 @@ There has to be 0.0.0.0:80, *:80 or the VIP itself. From the director, without l
 
     lvstui check --probe dsr`,
 		Cure: `Let the program listen on all addresses or on the VIP, and start it anew. A program that was started before the VIP was there
-may also need a restart. Where the program must listen on another port, redirect it on the real server:
+may also need a restart. Where it has to listen on the RIP only, or on another port, send the packets there, on the real server:
 
-    nft add rule ip nat prerouting ip daddr 172.16.0.8 tcp dport 80 redirect to :8080`,
+    nft add table ip lvs_vip
+    nft 'add chain ip lvs_vip prerouting { type nat hook prerouting priority -100; }'
+    nft add rule ip lvs_vip prerouting ip daddr 172.16.0.8 tcp dport 80 dnat to 192.168.10.11:80`,
 		Source: "net/ipv4/tcp_ipv4.c, tcp_v4_rcv: __inet_lookup finds no socket, and tcp_v4_send_reset answers.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
@@ -134,8 +136,30 @@ func notListening(c *probes.Case, n needed) (probes.Finding, bool) {
 		probes.Evidence{Fact: fmt.Sprintf("what listens on %s port %d", n.protocol, n.port), Got: others, Want: fmt.Sprintf("0.0.0.0:%d or %s", n.port, name),
 			Command: fmt.Sprintf("%s 'sport = :%d'", ss, n.port)},
 		addressEvidence(c.Snapshot, n.vip, "local"))
-	advise(&f, c.Name(), fmt.Sprintf("let the program listen on 0.0.0.0:%d or on %s, and start it anew", n.port, name))
+	words := fmt.Sprintf("let the program listen on 0.0.0.0:%d or on %s, and start it anew", n.port, name)
+	commands := commandsToListener(c, n)
+	if len(commands) > 0 {
+		words += "; until then its packets can be sent on to where it listens"
+	}
+	advise(&f, c.Name(), words, commands...)
 	return f, true
+}
+
+// commandsToListener are the commands that let the program that listens on one address of this host only have the VIP's packets: it is a table of nftables
+// of their own, which "nft delete table ip lvs_vip" takes away.
+func commandsToListener(c *probes.Case, n needed) []string {
+	if !n.vip.Is4() {
+		return nil
+	}
+	for _, s := range c.Snapshot.Sockets {
+		ip := s.Address.Unmap()
+		if s.Protocol != n.protocol || s.Port != n.port || !ip.Is4() || ip.IsUnspecified() || ip.IsLoopback() || s.Device != "" || !c.Has(ip) {
+			continue
+		}
+		return []string{"nft add table ip lvs_vip", "nft 'add chain ip lvs_vip prerouting { type nat hook prerouting priority -100; }'",
+			fmt.Sprintf("nft add rule ip lvs_vip prerouting ip daddr %s %s dport %d dnat to %s", n.vip, n.protocol, n.port, netip.AddrPortFrom(ip, n.port))}
+	}
+	return nil
 }
 
 // listens tells whether some socket takes packets for the address and port. A socket of IPv6 takes those of IPv4 unless it says otherwise.
