@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lvstui/fixes"
+	"lvstui/fixes/apply"
 	"lvstui/ui/kit"
 )
 
@@ -89,6 +90,7 @@ func undo(ctx context.Context, id string, all bool, form format) error {
 	}
 	if len(undone) == 0 && failed == nil {
 		note("nothing to take back in this network namespace")
+		sayEarlier(a)
 	}
 	if form == formatJSON {
 		return errors.Join(writeJSON(os.Stdout, map[string]any{"schema": 1, "undone": undone}), failed)
@@ -123,7 +125,24 @@ func listChanges(ctx context.Context, form format) error {
 	if len(changes) == 0 {
 		note("no change was made in this network namespace since the machine was started")
 	}
+	sayEarlier(thisHost{}.applier())
 	return errors.Join(writeAll(os.Stdout, []byte(b.String())), err)
+}
+
+// sayEarlier names the files of changes before the last boot that are in force still, and how to get rid of them.
+func sayEarlier(a *apply.Applier) {
+	files := a.Earlier()
+	if len(files) == 0 {
+		return
+	}
+	note("files that lvstui wrote before the last boot are in force still. This boot began with them, so nothing here takes them back:")
+	for _, f := range files {
+		how := "rm " + f.Path + ", and the next boot is without it"
+		if !f.Made {
+			how = "what it held before is the field before in " + f.Journal
+		}
+		note("  %s, to %s\n    %s", kit.Clean(f.Path), kit.Clean(f.Title), kit.Clean(how))
+	}
 }
 
 // fileWords says what became of the files of a change.
