@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -247,6 +248,9 @@ func flowLine(f capture.Flow, colour bool) string {
 		paint(outcomeColour(f.Outcome), fmt.Sprintf("%-11s", f.Outcome)), stageBar(f, paint))
 	if f.Handshake > 0 {
 		line += "  handshake " + millis(f.Handshake)
+	}
+	if f.RealServer.IsValid() {
+		line += fmt.Sprintf("  %s to %s", cmp.Or(f.Forward, "rewritten"), f.RealServer)
 	}
 	if f.SynRetransmits > 0 {
 		line += fmt.Sprintf("  SYN sent again ×%d", f.SynRetransmits)
