@@ -40,6 +40,7 @@ type flowPrinter struct {
 	notices bool
 	last    map[uint64]capture.Outcome // of each flow when it was printed last
 	said    map[uint64]capture.Outcome // the same, of those whose start was seen
+	why     string                     // what was said last of a flow that failed
 	good    int                        // flows that the tracker has forgotten since, by how they had ended
 	bad     int
 }
@@ -63,7 +64,12 @@ func (p *flowPrinter) print(f capture.Flow) error {
 		}
 		return writeAll(p.w, append(b, '\n'))
 	}
-	return writeAll(p.w, []byte(flowLine(f, p.colour)))
+	why := whyLines(f)
+	if why != "" && why == p.why {
+		return writeAll(p.w, []byte(flowLine(f, p.colour)+fmt.Sprintf("      no %s, as above\n", f.StalledAt)))
+	}
+	p.why = why
+	return writeAll(p.w, []byte(flowLine(f, p.colour)+why))
 }
 
 const rememberedLines = 50_000
@@ -234,7 +240,7 @@ func verdict(f capture.Flow) string {
 // maxSuspects are shown of a flow; programs get all.
 const maxSuspects = 3
 
-// flowLine is one flow for people: who, how it went, the stages in one letter each, and what is suspected.
+// flowLine is one flow for people: who, how it went, and the stages in one letter each.
 func flowLine(f capture.Flow, colour bool) string {
 	paint := unpainted
 	if colour {
@@ -261,15 +267,24 @@ func flowLine(f capture.Flow, colour bool) string {
 	if f.MidStream {
 		line += "  met in mid-stream"
 	}
-	line += "\n"
+	return line + "\n"
+}
+
+// whyLines say of a flow that failed how far it came and what is suspected, "" of others.
+func whyLines(f capture.Flow) string {
+	line := ""
 	switch {
 	case f.StalledAt != "" && f.Outcome == capture.Refused:
 		line += fmt.Sprintf("      seen from the %s: reached %s, then %s: no %s\n", seenFrom(f), f.Reached, refusal(f), f.StalledAt)
 	case f.StalledAt != "":
 		line += fmt.Sprintf("      seen from the %s: reached %s, then nothing: no %s\n", seenFrom(f), f.Reached, f.StalledAt)
 	}
-	for _, id := range f.Suspects[:min(len(f.Suspects), maxSuspects)] {
-		line += fmt.Sprintf("      suspect: %s (lvstui explain %s)\n", id, id)
+	if n := len(f.Suspects); n > 0 {
+		line += "      suspects: " + strings.Join(f.Suspects[:min(n, maxSuspects)], ", ")
+		if n > maxSuspects {
+			line += fmt.Sprintf(", %d more", n-maxSuspects)
+		}
+		line += fmt.Sprintf("; try: lvstui explain %s\n", f.Suspects[0])
 	}
 	return line
 }

@@ -73,7 +73,11 @@ func nextSteps(r probes.Report, opt checkOptions) (steps [][2]string) {
 		steps = append(steps, [2]string{"where the handshakes of clients stop", "sudo lvstui check --flows 10s"})
 	}
 	if len(opt.from) == 0 && len(opt.probe) == 0 && slices.Contains(r.Roles, lvs.RoleDirector) {
-		steps = append(steps, [2]string{"whether each real server takes the VIP's connections (sends one SYN to each)", "sudo lvstui check --probe arp,dsr"})
+		what := "who answers for the VIP, and whether each real server takes its connections (sends ARP requests and SYNs)"
+		if opt.listen > 0 && !slices.ContainsFunc(r.Path, func(p probes.PathStage) bool { return p.Due > 0 }) {
+			what = "if clients tried meanwhile, their SYNs did not get here: " + what
+		}
+		steps = append(steps, [2]string{what, "sudo lvstui check --probe arp,dsr"})
 	}
 	if len(opt.from) < 2 {
 		steps = append(steps, [2]string{"what several hosts prove together: on each of them lvstui snapshot > NAME.json, then in one place",

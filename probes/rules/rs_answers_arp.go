@@ -65,7 +65,7 @@ func rsHeardAnswering(c *probes.Case, k claim) probes.Finding {
 	f.Title = fmt.Sprintf("%s answers ARP for %s", k.host, k.vip)
 	f.Why = fmt.Sprintf("%s was heard to answer for %s, which %s has as well. Whoever believes it sends its packets to that real server directly: the director never sees those connections and does not balance them.",
 		k.host, k.vip, k.rival)
-	advise(&f, k.host, "then, on the director, arping -U -I IFACE -c 3 "+k.vip.String()+", so that the router learns the right MAC at once",
+	advise(&f, k.host, "when it is silent, on the director: arping -U -I IFACE -c 3 "+k.vip.String()+", so that the router learns the right MAC at once",
 		"sysctl -w net.ipv4.conf.all.arp_ignore=1", "sysctl -w net.ipv4.conf.all.arp_announce=2")
 	return f
 }

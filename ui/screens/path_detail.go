@@ -212,6 +212,11 @@ func (p *Path) whyUnknown(st probes.PathStage, width int) []kit.Line {
 	} else if st.Due == 0 && p.facts.Capture.Mode != CaptureLive && p.facts.Capture.Mode != CaptureFile {
 		out = append(out, kit.Paragraph(theme.Plain, "Nobody listens on the wire: "+captureWhy(p.facts.Capture), width)...)
 	}
+	if p.facts.Capture.Mode == CaptureLive && noTraffic(p.facts.Report) {
+		out = append(out, kit.Paragraph(theme.Plain, fmt.Sprintf("No client came in the last %d s. If one tries now, its SYN does not get here.",
+			int(probes.FlowWindow.Seconds())), width)...)
+		out = append(out, kit.L(kit.S(theme.Accent, "t"), kit.T(" asks who answers for the VIP.")))
+	}
 	if n := len(p.facts.Report.Undecided); n > 0 {
 		var missing []string
 		for _, u := range p.facts.Report.Undecided {
@@ -226,6 +231,11 @@ func (p *Path) whyUnknown(st probes.PathStage, width int) []kit.Line {
 			plural(n, "check"), strings.Join(missing, ", ")), width)...)
 	}
 	return append(out, gapLines(p.facts, width)...)
+}
+
+// noTraffic says that no handshake counts for the path.
+func noTraffic(r probes.Report) bool {
+	return !slices.ContainsFunc(r.Path, func(st probes.PathStage) bool { return st.Due > 0 })
 }
 
 func captureWhy(c Capture) string {
