@@ -115,7 +115,10 @@ func (d *disk) keepalived() (Keeper, bool) {
 	p := confParser{d: d, seen: map[string]bool{}}
 	top := p.file(name, 0)
 	k := Keeper{Name: "keepalived", File: name, Odd: p.odd}
+	// Its virtual services may be in another namespace than keepalived itself (keepalived.conf(5)).
+	k.Odd = k.Odd || len(find(top, "net_namespace", "net_namespace_ipvs")) > 0
 	for _, n := range find(top, "global_defs") {
+		k.Odd = k.Odd || len(find(n.block, "net_namespace", "net_namespace_ipvs")) > 0
 		for _, strict := range find(n.block, "vrrp_strict") {
 			at := strict.place()
 			k.Strict = &at

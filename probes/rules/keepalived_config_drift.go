@@ -19,7 +19,8 @@ var _ = register(probes.Rule{
 	Needs: []lvs.Source{lvs.SourceIPVS},
 	Explain: probes.Explain{
 		Breaks: `keepalived, or ldirectord, makes the ip_vs table from its own file, and here the two say different things: the file was changed
-and not reloaded, a reload did not do all of it, or somebody used ipvsadm beside the daemon. It works as the table says now. The next
+and not reloaded, a reload did not do all of it, or somebody used ipvsadm beside the daemon. It works as the table says now: a service that
+"ipvsadm -C" took away stays away, and its clients are refused, because the daemon does not look again. The next
 reload, restart or failover makes it what the file says: a hand-made service is gone, or the forwarding method is another. keepalived's
 default is NAT: a file without lvs_method DR gives masquerading.`,
 		ByHand: `Compare the two:
@@ -82,7 +83,25 @@ func daemonDrift(c *probes.Case, k nextboot.Keeper) []probes.Finding {
 			out = append(out, f)
 		}
 	}
+	for _, want := range k.Services {
+		if _, missing := kept[want.Service]; missing && !want.Suspended && !others {
+			out = append(out, missingService(c, k, want))
+		}
+	}
 	return out
+}
+
+// missingService says that a virtual service of the file is not in the table, where a daemon puts it at once and leaves it also when no real
+// server passes its check.
+func missingService(c *probes.Case, k nextboot.Keeper, want nextboot.KeptService) probes.Finding {
+	name := want.Service.String()
+	f := c.Finding(probes.Hazard, probes.Strong, name)
+	f.VIP = want.Service.Address
+	f.Title = fmt.Sprintf("%s is in %s and not in the ip_vs table", name, k.File)
+	f.Why = fmt.Sprintf("%s puts its virtual services into the table when it reads its file, and does not look again. Either somebody took %s out behind its back (ipvsadm -C, ipvsadm -D), or it was written into the file and not read since. Clients of it are refused by this host.", k.Name, name)
+	f.Evidence = append(f.Evidence, probes.Evidence{Fact: name + " in the table", Got: "not there", Want: "there, as " + placeWords(want.Place) + " says", Command: "ipvsadm -Ln"})
+	advise(&f, c.Name(), "have "+k.Name+" make its table anew (a restart moves the VIPs for a moment)", "systemctl restart "+k.Name)
+	return f
 }
 
 // searched is how a daemon's file begins to name a service.
