@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"lvstui/fixes/nextboot"
 	"lvstui/lvs"
 	"lvstui/probes"
 )
@@ -16,8 +17,8 @@ var _ = register(probes.Rule{
 	Roles: []lvs.Role{lvs.RoleDirector},
 	Needs: []lvs.Source{lvs.SourceIPVS, lvs.SourceAddresses, lvs.SourceOwners},
 	Explain: probes.Explain{
-		Breaks: `systemd-networkd, when it is restarted or upgraded or renews a lease, removes addresses, routes and policy rules that are not in its own files; netplan apply and nmcli connection up do the like. keepalived may go on as master without
-the VIP. No host answers for it, until the next failover.`,
+		Breaks: `systemd-networkd, when it is restarted or upgraded or renews a lease, removes addresses, routes and policy rules that are not in its own files; netplan apply and nmcli connection up do the like. keepalived puts a VIP of its own
+back within seconds (2.2 does; older ones went on as master without it). One that was typed, on a director whose keepalived only keeps the services, stays away: no host answers for it.`,
 		ByHand: `On the director that should be active:
 
     ip -o address show to 172.16.0.8
@@ -32,7 +33,7 @@ the VIP. No host answers for it, until the next failover.`,
     ManageForeignRoutes=no
     ManageForeignRoutingPolicyRules=no
 
-then systemctl restart keepalived, which may move VIPs. Do not restart networkd over the connection that you are on.`,
+then systemctl restart keepalived, which may move VIPs. A VIP that is not keepalived's belongs into the .network file. Do not restart networkd over the connection that you are on.`,
 		Source: "systemd.network(5), KeepConfiguration; networkd.conf(5), ManageForeignRoutes.",
 	},
 	Judge: func(c *probes.Case) []probes.Finding {
@@ -59,7 +60,18 @@ then systemctl restart keepalived, which may move VIPs. Do not restart networkd 
 		f.Why = fmt.Sprintf("Clients' SYNs for %s come to this director, so it had the VIP a moment ago, and %s still keeps its services. %s runs here too, and takes away addresses that are not in its own files when it starts anew.", list(vips), keeper.Name, manager.Name)
 		f.Evidence = append(f.Evidence, addressEvidence(c.Snapshot, vips[0], "on the network card"),
 			probes.Evidence{Fact: "who manages addresses here", Got: keeper.Evidence + "; " + manager.Evidence, Want: manager.Name + " told to leave foreign addresses alone", Command: "journalctl -u systemd-networkd -u NetworkManager -u keepalived --since -1h"})
+		if devices, _ := arrivals(c, vips[0]); typed(c, keeper, vips[0]) && len(devices) > 0 {
+			f.Why += fmt.Sprintf(" %s does not have %s in its own file, so nobody puts it back.", keeper.Name, vips[0])
+			advise(&f, c.Name(), "put it back, and write it where "+manager.Name+" keeps its addresses", fmt.Sprintf("ip addr add %s/%d dev %s", vips[0], vips[0].BitLen(), devices[0]))
+			return []probes.Finding{f}
+		}
 		advise(&f, c.Name(), "let "+keeper.Name+" put it back, and tell "+manager.Name+" to leave it alone (KeepConfiguration=static)", "systemctl restart "+keeper.Name)
 		return []probes.Finding{f}
 	},
 })
+
+// typed says that the VIP is none of keepalived's own: it keeps the services only, and the address was put there by somebody else.
+func typed(c *probes.Case, keeper lvs.Owner, vip netip.Addr) bool {
+	k, there := nextboot.Keepalived(c.Snapshot)
+	return keeper.Name == "keepalived" && there && !k.Odd && !slices.ContainsFunc(k.Instances, func(i nextboot.Instance) bool { return slices.Contains(i.VIPs, vip) })
+}
