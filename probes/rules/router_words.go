@@ -211,6 +211,15 @@ func directorFinding(c *probes.Case, vip netip.Addr, s sighting) probes.Finding 
 	f.Why = fmt.Sprintf("%s forwards the SYN, and no ACK of the client comes (%d of %d handshakes). With direct routing the SYN-ACK does not pass here, so this host can not tell which it is: "+
 		"the router drops answers from the VIP that come from the real servers' interface (reverse path filtering, ACL, source guard); or the real servers do not send any, "+
 		"because they lack the VIP or their way to the client is wrong.", c.Name(), s.lost, s.lost+s.passed)
+	apart := "tell them apart: lvstui check --probe dsr here (t on the screen) asks whether the real servers take the VIP's connections. " +
+		"Then look on a real server (lvstui there, or tcpdump): when it sends SYN-ACKs and sends them again, the router is to blame. "
+	took := acceptedAll(c, vip)
+	if took > 0 {
+		f.Why = fmt.Sprintf("%s forwards the SYN, and no ACK of the client comes (%d of %d handshakes). All %d real servers took a connection to the VIP from here, so they have it and "+
+			"listen. With direct routing the SYN-ACK to the client does not pass here, so two are left: the router drops answers from the VIP that come from the real servers' interface "+
+			"(reverse path filtering, ACL, source guard); or the real servers' way to the client is wrong.", c.Name(), s.lost, s.lost+s.passed, took)
+		apart = "tell them apart: look on a real server (lvstui there, or tcpdump). When it sends SYN-ACKs and sends them again, the router is to blame. "
+	}
 	bad := slices.DeleteFunc(slices.Clone(s.bad), func(m capture.MAC) bool { return slices.Contains(s.good, m) || m == (capture.MAC{}) })
 	if len(bad) > 0 && len(s.good) > 0 {
 		f.Title = fmt.Sprintf("clients sent to %s get no answer", list(bad))
@@ -219,8 +228,33 @@ func directorFinding(c *probes.Case, vip netip.Addr, s sighting) probes.Finding 
 	f.Evidence = append(f.Evidence, probes.Evidence{Fact: "forwarded SYNs that led to an ACK", Got: fmt.Sprintf("%d of %d", s.passed, s.lost+s.passed), Want: "all",
 		Command: fmt.Sprintf("tcpdump -eni any 'dst host %s and tcp'", vip)},
 		probes.Evidence{Fact: "asked again by the client", Got: fmt.Sprintf("%d of %d", s.earnest, s.lost), Want: "none", Command: "ipvsadm -Lnc"})
-	advise(&f, "router", "tell them apart: look on a real server (lvstui there, or tcpdump). When it sends SYN-ACKs and sends them again, the router is to blame. "+routerCure(vip))
+	if took > 0 {
+		f.Evidence = append(f.Evidence, probes.Evidence{Fact: "SYNs for " + vip.String() + " sent to the real servers' MACs", Got: fmt.Sprintf("%d of %d taken", took, took), Want: "all taken",
+			Command: "lvstui check --probe dsr --vip " + vip.String()})
+	}
+	advise(&f, "router", apart+routerCure(vip))
 	return f
+}
+
+// acceptedAll counts the real servers that took a connection to the VIP when an active test tried them; 0 unless every one that gets
+// clients was tried and did.
+func acceptedAll(c *probes.Case, vip netip.Addr) (took int) {
+	if c.Snapshot.Probed == nil {
+		return 0
+	}
+	for _, ref := range c.Cluster.DestinationsOf(vip) {
+		if ref.Destination.Weight == 0 || ref.Destination.Forward != lvs.Gate {
+			continue
+		}
+		i := slices.IndexFunc(c.Snapshot.Probed.DSR, func(p lvs.DSRProbe) bool {
+			return p.RealServer == ref.Destination.Address && p.Virtual == netip.AddrPortFrom(vip, ref.Service.Port)
+		})
+		if i < 0 || c.Snapshot.Probed.DSR[i].Result != lvs.DSRAccepts {
+			return 0
+		}
+		took++
+	}
+	return took
 }
 
 func routerCure(vip netip.Addr) string {
