@@ -141,7 +141,7 @@ func senders(spec Spec, s *lvs.Snapshot) []lvs.Client {
 		out = append(out, lvs.Client{Address: spec.Gateway, Virtual: spec.VIP.Addr(), Origin: "operator"})
 	}
 	for _, c := range s.Clients {
-		if c.Address.Is4() && (!c.Virtual.IsValid() || c.Virtual == spec.VIP.Addr()) {
+		if c.Address.Is4() && len(s.AddressesOf(c.Address)) == 0 && (!c.Virtual.IsValid() || c.Virtual == spec.VIP.Addr()) {
 			out = append(out, c)
 		}
 	}

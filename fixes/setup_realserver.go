@@ -123,7 +123,7 @@ func wayBack(spec Spec, s *lvs.Snapshot) (steps []Step, hints []string, problems
 func clientsOf(spec Spec, s *lvs.Snapshot) []lvs.Client {
 	var out []lvs.Client
 	for _, c := range s.Clients {
-		if c.Address.Is6() == spec.VIP.Addr().Is6() && (!c.Virtual.IsValid() || c.Virtual == spec.VIP.Addr()) {
+		if c.Address.Is6() == spec.VIP.Addr().Is6() && len(s.AddressesOf(c.Address)) == 0 && (!c.Virtual.IsValid() || c.Virtual == spec.VIP.Addr()) {
 			out = append(out, c)
 		}
 	}

@@ -27,7 +27,7 @@ type FilterRule struct {
 	Handle  uint64  `json:"handle,omitempty"`
 	Matches []Match `json:"matches,omitempty"`
 	// Verdict is "accept", "drop", "reject", "return", "jump", "goto", "queue", "notrack", "dnat", "redirect", "snat",
-	// "masquerade", "mark", or "" when the rule only counts, logs or the like.
+	// "masquerade", "mark", "tos" (the packet's DSCP or TOS is set), or "" when the rule only counts, logs or the like.
 	Verdict string `json:"verdict,omitempty"`
 	Target  string `json:"target,omitempty"` // chain of a jump or goto
 	// Opaque says that the rule has an expression this program does not understand: its effect is unknown.

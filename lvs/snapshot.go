@@ -100,6 +100,7 @@ type Client struct {
 	Virtual netip.Addr `json:"virtual,omitzero"` // the VIP it was seen to talk to
 	// Origin is where it was seen: "ipvs" (connection table), "socket", "flow", "operator" (given by name),
 	// or "assumed" (nobody was seen; an address of the Internet stands for them).
+	// The host's own connections to its VIP are "socket" too, with one of its own addresses.
 	Origin string `json:"origin"`
 }
 

@@ -124,7 +124,7 @@ func flowVIPs(h *Host) []netip.Addr {
 	var out []netip.Addr
 	for _, f := range h.Flows {
 		ip := f.Virtual.Addr()
-		if f.Vantage == lvs.RoleRealServer && !h.Has(ip) && !slices.Contains(out, ip) {
+		if f.Vantage == lvs.RoleRealServer && !h.routes6(ip) && !h.Has(ip) && !slices.Contains(out, ip) {
 			out = append(out, ip)
 		}
 	}
@@ -169,7 +169,7 @@ func isRealServer(c *Cluster, h *Host, director bool) bool {
 		if held && !anotherHoldsServiceOn(c, h, vip) {
 			return true
 		}
-		if !h.forwards() && (swallows(h, vip) || h == c.Hosts[0] && slices.Contains(c.Options.VIPs, vip) && h.keepsQuiet()) {
+		if !h.forwards() && !h.routes6(vip) && (swallows(h, vip) || h == c.Hosts[0] && slices.Contains(c.Options.VIPs, vip) && h.keepsQuiet()) {
 			return true
 		}
 	}
@@ -229,6 +229,12 @@ func (h *Host) forwards() bool {
 	return ok && fwd != 0
 }
 
+// routes6 says that an address is IPv6 and the host a router for it, which IPv4's switch does not tell.
+func (h *Host) routes6(ip netip.Addr) bool {
+	fwd, ok := h.Snapshot.Sysctl("net/ipv6/conf/all/forwarding")
+	return ip.Is6() && ok && fwd != 0
+}
+
 // anotherHoldsServiceOn is for a host that has a VIP but is no destination of the director at hand: a second director
 // whose table is empty, say. With the director's own table at hand the table decides who is a real server.
 func anotherHoldsServiceOn(c *Cluster, h *Host, vip netip.Addr) bool {
@@ -240,12 +246,15 @@ func anotherHoldsServiceOn(c *Cluster, h *Host, vip netip.Addr) bool {
 	return false
 }
 
+// isRouter is true of a host that forwards and has a way to a VIP, or is another host's gateway: a way to the VIP may be what it lacks.
 func isRouter(c *Cluster, h *Host) bool {
-	if !h.forwards() || len(h.WireLinks()) == 0 {
+	if len(h.WireLinks()) == 0 || len(c.VIPs) == 0 {
 		return false
 	}
 	return slices.ContainsFunc(c.VIPs, func(vip netip.Addr) bool {
-		return h.Asked(lvs.RouteQuery{Dst: vip}).Outcome == lvs.OutUnicast
+		return (h.forwards() || h.routes6(vip)) && h.Asked(lvs.RouteQuery{Dst: vip}).Outcome == lvs.OutUnicast
+	}) || h.forwards() && slices.ContainsFunc(c.Hosts, func(o *Host) bool {
+		return o != h && slices.ContainsFunc(o.Snapshot.Routes, func(r lvs.Route) bool { return r.Gateway.IsValid() && h.Has(r.Gateway) })
 	})
 }
 

@@ -69,7 +69,8 @@ func (c *collector) readClients() {
 	if !has6 && slices.ContainsFunc(c.vips, netip.Addr.Is6) {
 		c.clients = append(c.clients, lvs.Client{Address: assumedClient6, Origin: "assumed"})
 	}
-	c.s.Clients = slices.Clone(c.clients)
+	// This host's own connections are told, and no route is asked for them.
+	c.s.Clients = slices.Concat(c.clients, c.selves[:min(len(c.selves), clientLimit)])
 	arrange.By(c.s.Clients, func(a, b lvs.Client) int {
 		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Origin, b.Origin))
 	})

@@ -80,6 +80,7 @@ type collector struct {
 	links   map[int]lvs.Link // by index
 	vips    []netip.Addr
 	clients []lvs.Client
+	selves  []lvs.Client        // this host in place of a client: its connections to its own VIPs
 	owned   map[netip.Addr]bool // this host's addresses, once asked for
 	running []process           // processes, once listed
 }

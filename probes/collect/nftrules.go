@@ -124,6 +124,10 @@ func (t *translator) expression(name string, a map[uint16][]byte) {
 	switch name {
 	case "payload":
 		if a[unix.NFTA_PAYLOAD_SREG] != nil {
+			if offset := be32(a[unix.NFTA_PAYLOAD_OFFSET]); be32(a[unix.NFTA_PAYLOAD_BASE]) == unix.NFT_PAYLOAD_NETWORK_HEADER && offset+be32(a[unix.NFTA_PAYLOAD_LEN]) == 2 {
+				t.action("tos", "", "ip dscp set") // byte 1 of the header
+				return
+			}
 			t.say("set a header field")
 			return
 		}
@@ -285,7 +289,7 @@ func (t *translator) constant(reg []byte, k kind) string {
 }
 
 // passing are the verdicts behind which a rule goes on.
-var passing = map[string]bool{"mark": true, "notrack": true}
+var passing = map[string]bool{"mark": true, "tos": true, "notrack": true}
 
 func (t *translator) action(verdict, target, text string) {
 	if text != "" {

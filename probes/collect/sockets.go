@@ -293,6 +293,9 @@ func (c *collector) socketClients() {
 	arrange.By(all, func(a, b socketEntry) int { return a.peer.Compare(b.peer) })
 	for _, e := range all {
 		if slices.Contains(vips, e.Address) {
+			if peer := e.peer.Addr().Unmap(); c.own(peer) && !slices.ContainsFunc(c.selves, func(x lvs.Client) bool { return x.Address == peer && x.Virtual == e.Address }) {
+				c.selves = append(c.selves, lvs.Client{Address: peer, Virtual: e.Address, Origin: "socket"})
+			}
 			c.addClient(e.peer.Addr(), e.Address, "socket")
 		}
 	}

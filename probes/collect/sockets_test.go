@@ -48,6 +48,11 @@ func TestSocketsAndClients(t *testing.T) {
 	// A client in a namespace of its own, across eth0.100's other end, whose connection is accepted.
 	client := connect(t, "eth0.100p", "188.88.88.10/32", "172.16.0.8:80")
 	defer client()
+	self, err := net.Dial("tcp", "172.16.0.8:80") // which never leaves the host
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
 
 	s := look(t, Options{})
 	type key struct {
@@ -76,6 +81,12 @@ func TestSocketsAndClients(t *testing.T) {
 	}
 	if want := (lvs.Client{Address: ip("188.88.88.10"), Virtual: ip("172.16.0.8"), Origin: "socket"}); !slices.Contains(s.Clients, want) {
 		t.Errorf("clients %+v, want %+v", s.Clients, want)
+	}
+	if own := (lvs.Client{Address: ip("172.16.0.8"), Virtual: ip("172.16.0.8"), Origin: "socket"}); !slices.Contains(s.Clients, own) {
+		t.Errorf("clients %+v, want this host's own connection", s.Clients)
+	}
+	if slices.ContainsFunc(s.Answers, func(a lvs.RouteAnswer) bool { return a.Src == ip("172.16.0.8") && a.Iif != "" }) {
+		t.Errorf("routes were asked for the host itself as a client: %+v", s.Answers)
 	}
 	named, err := (&collector{deadline: time.Now().Add(time.Minute), proc: procfs{"/proc"}, modules: modules{none: true}}).listeners(lvs.TCP)
 	if err != nil {

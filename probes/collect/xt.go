@@ -178,7 +178,9 @@ func xtTarget(name string, rev uint32, info []byte) (verdict, target, text strin
 			return "mark", mark, text + " --set-xmark " + mark
 		}
 		return "mark", "", text
-	case "LOG", "NFLOG", "ULOG", "TRACE", "TCPMSS", "CONNMARK", "CONNSECMARK", "SECMARK", "TOS", "DSCP", "TTL", "HL", "CLASSIFY",
+	case "TOS", "DSCP":
+		return "tos", "", text
+	case "LOG", "NFLOG", "ULOG", "TRACE", "TCPMSS", "CONNMARK", "CONNSECMARK", "SECMARK", "TTL", "HL", "CLASSIFY",
 		"CHECKSUM", "AUDIT", "SET", "TEE", "RATEEST", "LED", "IDLETIMER", "ECN", "HMARK", "TCPOPTSTRIP":
 		return "", "", text // the packet goes on
 	}

@@ -306,6 +306,8 @@ func (e *evaluation) obey(chain *lvs.Chain, rule *lvs.FilterRule, surely bool, d
 	case "mark":
 		e.packet.markUnknown = true
 		return ways{through: true}
+	case "tos":
+		return ways{through: true}
 	case "notrack":
 		if e.packet.State = ""; surely {
 			e.packet.State = "untracked"

@@ -2,6 +2,8 @@ package rules
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -41,6 +43,9 @@ Take the VIP out of every DHCP range.`,
 				out = append(out, duplicateVIP(c, k))
 			}
 		}
+		if c.Is(lvs.RoleDirector) {
+			out = append(out, strangersAtHand(c)...)
+		}
 		return out
 	},
 })
@@ -70,5 +75,47 @@ func duplicateVIP(c *probes.Case, k claim) probes.Finding {
 		words = fmt.Sprintf("compare the MACs with the director's: ip -br link. Whoever else has %s is a real server that answers ARP (rs-answers-arp), a second director (vrrp-split-brain) or a machine that has no business with it", k.vip)
 	}
 	advise(&f, k.host, words)
+	return f
+}
+
+// strangersAtHand are hosts at hand that have a VIP of this director on its segment and answer for it, and are neither directors nor real
+// servers of it, which other rules speak of.
+func strangersAtHand(c *probes.Case) []probes.Finding {
+	var out []probes.Finding
+	for _, vip := range serviceVIPs(c) {
+		for _, mine := range c.HoldsOnWire(vip) {
+			for _, h := range c.Cluster.Hosts {
+				if h == c.Host || h.Snapshot.IPVS == nil || h.Is(lvs.RoleDirector) || len(out) >= probes.Alike || !voiced(c.Host, vip, mine.Device) || ownsService(h, vip) || isDestination(c, vip, h) {
+					continue
+				}
+				for _, theirs := range h.HoldsOnWire(vip) {
+					if voiced(h, vip, theirs.Device) && shareSegment(h, theirs.Device, c.Host, mine.Device) {
+						out = append(out, strangerAtHand(c, vip, h, theirs.Device))
+						break
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// isDestination says that a host is a real server of the VIP.
+func isDestination(c *probes.Case, vip netip.Addr, h *probes.Host) bool {
+	return slices.ContainsFunc(c.Cluster.DestinationsOf(vip), func(r probes.DestinationRef) bool { return h.Has(r.Destination.Address) })
+}
+
+func strangerAtHand(c *probes.Case, vip netip.Addr, h *probes.Host, dev string) probes.Finding {
+	f := c.Finding(probes.Degraded, probes.Certain, fmt.Sprintf("%s on %s", vip, dev))
+	f.Host, f.VIP = h.Name(), vip
+	f.Title = fmt.Sprintf("%s has %s too", h.Name(), vip)
+	f.Why = fmt.Sprintf("%s is on %s of %s, which is no destination of any service, and on %s. Both answer for it, and routers and clients send to whichever answered last, so some connections go to the wrong machine.",
+		vip, dev, h.Name(), c.Name())
+	f.Evidence = append(f.Evidence, addressEvidence(h.Snapshot, vip, "on no interface"), addressEvidence(c.Snapshot, vip, "on the director"))
+	var commands []string
+	for _, a := range h.AddressesOf(vip) {
+		commands = append(commands, fmt.Sprintf("ip addr del %s dev %s", a.Prefix, a.Device))
+	}
+	advise(&f, h.Name(), fmt.Sprintf("also where it is configured; then, on the director, arping -U -I IFACE -c 3 %s", vip), commands...)
 	return f
 }

@@ -2,8 +2,8 @@ package rules
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
+	"strings"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -34,21 +34,26 @@ the director. ipvsadm shows such a destination as "Local", whatever it was confi
 				if !c.Has(d.Address) || d.Weight <= 0 || d.Forward != lvs.Gate && d.Forward != lvs.Local || listens(c, n) {
 					continue
 				}
-				only := slices.ContainsFunc(c.Snapshot.Sockets, func(s lvs.Socket) bool {
-					return s.Protocol == v.Protocol && s.Port == v.Port && s.Address.Unmap() == d.Address
-				})
-				if !only || c.Snapshot.Netfilter != nil && redirects(c, n) == matchYes {
-					continue
+				turned := redirects(c, n)
+				if !boundElsewhere(c, n) || turned == matchYes {
+					continue // that nothing listens at all is another rule's business
 				}
-				severity := probes.Degraded
-				if len(v.Destinations) == 1 {
+				bound := strings.TrimPrefix(sameService(c.Snapshot.Sockets, n), "only ")
+				severity, certainty := probes.Degraded, probes.Certain
+				switch local, known := vipLocal(c, v.Address); {
+				case known && !local || asStandby(c) && len(c.HoldsOnWire(v.Address)) == 0:
+					severity = probes.Hazard // clients come to another director
+				case len(v.Destinations) == 1:
 					severity = probes.Outage
 				}
-				f := c.Finding(severity, probes.Certain, fmt.Sprintf("%s at %s", v.Name(), d.Address))
+				if turned != matchNo {
+					certainty = probes.Strong
+				}
+				f := c.Finding(severity, certainty, fmt.Sprintf("%s at %s", v.Name(), d.Address))
 				f.VIP = v.Address
-				f.Title = fmt.Sprintf("%s serves %s itself, and listens on %s only", c.Name(), v.Name(), d.Address)
-				f.Why = fmt.Sprintf("Connections to %s that are scheduled to this host itself come to its sockets with %s as destination. What listens on port %d is bound to %s, so they are refused.", v.Name(), v.Address, v.Port, d.Address)
-				f.Evidence = append(f.Evidence, probes.Evidence{Fact: fmt.Sprintf("what listens on port %d", v.Port), Got: netip.AddrPortFrom(d.Address, v.Port).String(), Want: v.Name() + ", or all addresses", Command: "ss -ltnp"})
+				f.Title = fmt.Sprintf("%s serves %s itself, and listens on %s only", c.Name(), v.Name(), bound)
+				f.Why = fmt.Sprintf("Connections to %s that are scheduled to this host itself come to its sockets with %s as destination. What listens on port %d is bound to %s, so they are refused.", v.Name(), v.Address, v.Port, bound)
+				f.Evidence = append(f.Evidence, probes.Evidence{Fact: fmt.Sprintf("what listens on port %d", v.Port), Got: bound, Want: v.Name() + ", or all addresses", Command: "ss -ltnp"})
 				advise(&f, c.Name(), "bind the program to the VIP or to all addresses, and start it again")
 				out = append(out, f)
 			}
@@ -56,3 +61,8 @@ the director. ipvsadm shows such a destination as "Local", whatever it was confi
 		return out
 	},
 })
+
+// boundElsewhere says that some program has the port, and on addresses only that packets for the VIP do not have.
+func boundElsewhere(c *probes.Case, n needed) bool {
+	return !listens(c, n) && slices.ContainsFunc(c.Snapshot.Sockets, func(s lvs.Socket) bool { return s.Protocol == n.protocol && s.Port == n.port })
+}

@@ -16,9 +16,9 @@ var _ = register(probes.Rule{
 	Roles: []lvs.Role{lvs.RoleDirector},
 	Needs: []lvs.Source{lvs.SourceIPVS, lvs.SourceNetfilter, lvs.SourceLinks, lvs.SourceAddresses},
 	Explain: probes.Explain{
-		Breaks: `What ip_vs forwards passes the output chains of the director. When a rule there changes the packet's mark, in the mangle table or in a chain of type route, the kernel looks up the route anew, and by the destination: the VIP, which is
+		Breaks: `What ip_vs forwards passes the output chains of the director. When a rule there changes the packet's mark or its DSCP (TOS), in the mangle table or in a chain of type route, the kernel looks up the route anew, and by the destination: the VIP, which is
 local. So the packet does not go to the real server but to the director's own sockets, and the client is refused, though ip_vs has scheduled the connection and counts it.`,
-		ByHand: `    nft list ruleset | grep -n -B5 -e 'mark set'
+		ByHand: `    nft list ruleset | grep -n -B5 -e 'mark set' -e 'dscp set'
     iptables -t mangle -vnL OUTPUT`,
 		Cure: `Leave the VIP out of the rule:
 
@@ -55,8 +55,8 @@ and in the file that is loaded at boot.`,
 			about(&f, s.vips())
 			where := fmt.Sprintf("%s %s %s: %s", s.decision.Chain.Family, s.decision.Chain.Table, s.decision.Chain.Name, s.decision.Rule.Text)
 			f.Title = fmt.Sprintf("%s marks what it forwards for %s, and gets it back", c.Name(), s.names())
-			f.Why = fmt.Sprintf("Packets for %s pass \"%s\" on their way to the real server. Their mark changes, so the kernel routes them anew by their destination, which is this host: they end at its own sockets.", s.names(), where)
-			f.Evidence = append(f.Evidence, probes.Evidence{Fact: where, Got: "marks packets for " + s.names(), Want: "leaves the VIP out", Command: s.decision.Command()})
+			f.Why = fmt.Sprintf("Packets for %s pass \"%s\" on their way to the real server. Their mark or DSCP changes, so the kernel routes them anew by their destination, which is this host: they end at its own sockets.", s.names(), where)
+			f.Evidence = append(f.Evidence, probes.Evidence{Fact: where, Got: "marks or changes packets for " + s.names(), Want: "leaves the VIP out", Command: s.decision.Command()})
 			advise(&f, c.Name(), "leave the VIP out in front of this rule, and in the file that is loaded at boot",
 				fmt.Sprintf("nft insert rule %s %s %s ip daddr %s return", s.decision.Chain.Family, s.decision.Chain.Table, s.decision.Chain.Name, s.vips()[0]))
 			out = append(out, f)
@@ -85,7 +85,7 @@ func markingChains(nf *lvs.Netfilter) *lvs.Netfilter {
 		copied.Policy = "accept"
 		for i := range copied.Rules {
 			switch r := &copied.Rules[i]; r.Verdict {
-			case "mark":
+			case "mark", "tos":
 				r.Verdict, marks = "drop", true
 			case "drop", "reject":
 				r.Verdict = "accept" // it is another rule's business

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"net/netip"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -41,7 +42,7 @@ or an address in the VIP's subnet on that segment:
 			case !near: // another router is between
 				continue
 			case a.Outcome == lvs.OutUnreachable:
-			case a.Outcome == lvs.OutUnicast && a.Device != leg && a.Gateway.IsValid() && c.Cluster.Holder(a.Gateway) == nil && !sharesAnyLeg(c, active, a.Device):
+			case a.Outcome == lvs.OutUnicast && a.Device != leg && a.Gateway.IsValid() && endsAt(c, a.Gateway, vip) && !sharesAnyLeg(c, active, a.Device):
 			default:
 				continue
 			}
@@ -60,6 +61,13 @@ or an address in the VIP's subnet on that segment:
 		return out
 	},
 })
+
+// endsAt says that packets for the VIP come to an end at a next hop away from the directors: it is not at hand, as the provider's router, or
+// has no way on either.
+func endsAt(c *probes.Case, hop, vip netip.Addr) bool {
+	h := c.Cluster.Holder(hop)
+	return h == nil || h.Snapshot.Addresses != nil && !h.Has(vip) && (!passesOn(h, vip) || h.Asked(lvs.RouteQuery{Dst: vip}).Outcome == lvs.OutUnreachable)
+}
 
 // legTowards is the router's device that shares a subnet with a director.
 func legTowards(c *probes.Case, h *probes.Host) (string, bool) {

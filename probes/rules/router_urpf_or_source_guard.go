@@ -16,7 +16,7 @@ var _ = register(probes.Rule{
 	Stage:     lvs.SynAckAtClient,
 	Roles:     []lvs.Role{lvs.RoleRouter, lvs.RoleRealServer, lvs.RoleDirector},
 	Needs:     []lvs.Source{lvs.SourceLinks, lvs.SourceAddresses},
-	DependsOn: []string{"forward-method-not-dr", "rs-not-on-link", "masquerade-postrouting", "rs-input-firewall", "rs-output-filter-src-must-be-rip", "rs-policy-route"},
+	DependsOn: []string{"forward-method-not-dr", "rs-not-on-link", "masquerade-postrouting", "rs-input-firewall", "rs-output-filter-src-must-be-rip", "rs-policy-route", "no-route-to-vip-on-router"},
 	Explain: probes.Explain{
 		Breaks: `Real servers answer straight to the client, with the VIP as source. When the VIP's subnet hangs on another interface of the router than the
 real servers do, the router gets a packet from the VIP on an interface where the VIP does not live. Strict reverse path filtering takes it for forged

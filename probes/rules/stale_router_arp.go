@@ -144,9 +144,10 @@ func sentToStandby(c *probes.Case) []probes.Finding {
 		if holds || !known || !vip.Is4() {
 			continue
 		}
+		onward := c.Asked(lvs.RouteQuery{Dst: vip})
 		for _, f := range slices.Backward(c.RecentFlowsTo(vip)) {
 			sight, came := synArrival(f)
-			if !came || !ownMAC(c.Host, sight.DstMAC) {
+			if !came || !ownMAC(c.Host, sight.DstMAC) || passesOn(c.Host, vip) && onward.Outcome == lvs.OutUnicast && !hasMAC(c, onward.Gateway, sight.SrcMAC) {
 				continue
 			}
 			out = append(out, standbyFinding(c, vip, sight))
@@ -154,6 +155,11 @@ func sentToStandby(c *probes.Case) []probes.Finding {
 		}
 	}
 	return out
+}
+
+// hasMAC says that a neighbour is known by a MAC.
+func hasMAC(c *probes.Case, ip netip.Addr, mac capture.MAC) bool {
+	return slices.ContainsFunc(c.Snapshot.Neighbours, func(n lvs.Neighbour) bool { return n.Address == ip && n.MAC == mac.String() })
 }
 
 // synArrival is the frame with which a flow's SYN came in here, whatever the host was taken for.

@@ -32,7 +32,7 @@ Or have the directors announce the VIP (BGP, OSPF).`,
 	Judge: func(c *probes.Case) []probes.Finding {
 		var out []probes.Finding
 		for _, vip := range c.Cluster.VIPs {
-			a := c.Asked(lvs.RouteQuery{Dst: vip})
+			a, certainty := clientsWay(c, vip)
 			if a.Outcome != lvs.OutUnicast || !a.Gateway.IsValid() {
 				continue
 			}
@@ -44,7 +44,10 @@ Or have the directors announce the VIP (BGP, OSPF).`,
 			if active == nil || active == hop {
 				continue
 			}
-			f := c.Finding(probes.Outage, probes.Certain, vip.String())
+			if leg, near := legTowards(c, active); near && leg != a.Device {
+				continue // it leads away from the directors: no-route-to-vip-on-router
+			}
+			f := c.Finding(probes.Outage, certainty, vip.String())
 			f.VIP = vip
 			f.Title = fmt.Sprintf("%s sends packets for %s to %s, and %s has it", c.Name(), vip, hop.Name(), active.Name())
 			f.Why = fmt.Sprintf("The route for %s leads by way of %s, an address of %s. That host does not have the VIP; %s has. So clients' SYNs go where nobody takes them.", vip, a.Gateway, hop.Name(), active.Name())
@@ -60,6 +63,37 @@ Or have the directors announce the VIP (BGP, OSPF).`,
 		return out
 	},
 })
+
+// clientsWay is the way on which this router sends what clients send to the VIP. Its own packets need not go the same way: where policy
+// rules can tell the two apart it takes a client to ask about, and without one there is no answer.
+func clientsWay(c *probes.Case, vip netip.Addr) (lvs.RouteAnswer, probes.Certainty) {
+	own := c.Asked(lvs.RouteQuery{Dst: vip})
+	if c.Snapshot.PolicyRules == nil {
+		return own, probes.Strong
+	}
+	if !slices.ContainsFunc(c.Snapshot.PolicyRules, func(r lvs.PolicyRule) bool { return divides(r, vip) }) {
+		return own, probes.Certain
+	}
+	for _, client := range clientsAnywhere(c, vip) {
+		from := c.Asked(lvs.RouteQuery{Dst: client})
+		if from.Outcome != lvs.OutUnicast {
+			continue
+		}
+		if a := c.Asked(lvs.RouteQuery{Dst: vip, Src: client, Iif: from.Device}); a.Outcome == lvs.OutUnicast {
+			return a, probes.Strong // it may come in elsewhere, or marked
+		}
+	}
+	return lvs.RouteAnswer{Outcome: lvs.OutUnknown}, probes.Hint
+}
+
+// divides says that a rule may send some packets for an address another way than others: it is none of the three that every host has.
+func divides(r lvs.PolicyRule, ip netip.Addr) bool {
+	if ip.Is4() != (r.Family == 4) || r.To.IsValid() && !r.Invert && !r.To.Contains(ip) {
+		return false
+	}
+	plain := lvs.PolicyRule{Priority: r.Priority, Table: r.Table, Action: r.Action, Family: r.Family}
+	return r != plain || r.Action != "table" || !slices.Contains([]int{lvs.TableLocal, lvs.TableMain, lvs.TableDefault}, r.Table)
+}
 
 // activeDirector is the director at hand that has the VIP and a service for it.
 func activeDirector(c *probes.Case, vip netip.Addr) *probes.Host {

@@ -71,26 +71,38 @@ func rsHeardAdvertising(c *probes.Case, k claim) probes.Finding {
 	return f
 }
 
-// otherOnWire is another host at hand that has the VIP on a card.
+// otherOnWire is another host at hand that has the VIP on a card and may use it.
 func otherOnWire(c *probes.Case, vip netip.Addr) (*probes.Host, bool) {
-	i := slices.IndexFunc(c.Cluster.Hosts, func(h *probes.Host) bool { return h != c.Host && len(h.HoldsOnWire(vip)) > 0 })
+	i := slices.IndexFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
+		return h != c.Host && slices.ContainsFunc(h.HoldsOnWire(vip), func(a lvs.Address) bool { return voiced(h, vip, a.Device) })
+	})
 	if i < 0 {
 		return nil, false
 	}
 	return c.Cluster.Hosts[i], true
 }
 
+// dadFailed is as bad as what the other owner of the address is: another director serves in place of this one, a real server serves clients
+// past the director, and who else it is nobody knows. On a real server it harms where the VIP is on lo as well.
 func dadFailed(c *probes.Case, vip netip.Addr, a lvs.Address) probes.Finding {
-	severity := probes.Degraded
-	if c.Is(lvs.RoleDirector) && ownsService(c.Host, vip) {
-		severity = probes.Outage
+	other, known := otherOnWire(c, vip)
+	severity, harm := probes.Hazard, "Whether clients are served depends on who that is."
+	switch {
+	case slices.ContainsFunc(c.AddressesOf(vip), func(o lvs.Address) bool { return o != a && !o.DADFailed && !o.Tentative }):
+		harm = "It has the address elsewhere as well, so it takes packets for it all the same."
+	case namedByDirector(c, vip) && !ownsService(c.Host, vip):
+		severity, harm = probes.Degraded, "What the director sends here for it is not taken."
+	case known && other.Is(lvs.RoleDirector):
+		harm = fmt.Sprintf("%s serves in its place; this director can not take over.", other.Name())
+	case known && other.Snapshot.IPVS != nil:
+		severity, harm = probes.Degraded, fmt.Sprintf("Clients come to %s, past the director.", other.Name())
 	}
 	f := c.Finding(severity, probes.Certain, fmt.Sprintf("%s on %s", vip, a.Device))
 	f.VIP = vip
-	f.Title = fmt.Sprintf("%s may not use %s: somebody else has it", c.Name(), vip)
-	f.Why = fmt.Sprintf("When %s was added to %s, another host answered for it, so the kernel marked it as a duplicate. It is shown, and neither answered for nor used.", vip, a.Device)
+	f.Title = fmt.Sprintf("%s may not use %s on %s: somebody else has it", c.Name(), vip, a.Device)
+	f.Why = fmt.Sprintf("When %s was added to %s, another host answered for it, so the kernel marked it as a duplicate. It is shown, and neither answered for nor used. %s", vip, a.Device, harm)
 	f.Evidence = append(f.Evidence, probes.Evidence{Fact: "state of " + vip.String(), Got: "dadfailed, on " + a.Device, Want: "neither tentative nor dadfailed", Command: "ip -6 -o address show to " + vip.String()})
-	if other, ok := otherOnWire(c, vip); ok {
+	if known {
 		f.Evidence = append(f.Evidence, probes.Evidence{Fact: "who else has it on a card", Got: other.Name(), Want: "nobody", Command: "ip -6 -o address show to " + vip.String()})
 	}
 	advise(&f, c.Name(), "on real servers the VIP belongs on lo; when no other host has it on a card, add it here again",

@@ -133,7 +133,11 @@ func senderIsDirector(c *probes.Case, f capture.Flow) bool {
 	if h := c.Cluster.HostOfMAC(f.SynFrom.String()); h != nil {
 		return h.Is(lvs.RoleDirector)
 	}
-	fwd, ok := c.Snapshot.Sysctl("net/ipv4/ip_forward")
+	forwarding := "net/ipv4/ip_forward"
+	if f.Virtual.Addr().Is6() {
+		forwarding = "net/ipv6/conf/all/forwarding"
+	}
+	fwd, ok := c.Snapshot.Sysctl(forwarding)
 	return ok && fwd == 0
 }
 

@@ -3,6 +3,8 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -80,6 +82,9 @@ func secondHolders(c *probes.Case) []secondHolder {
 				break // later ones tell it themselves
 			}
 			for _, theirs := range peer.HoldsOnWire(vip) {
+				if routedPastARP(c, vip, peer) {
+					break
+				}
 				if voiced(c.Host, vip, mine[0].Device) && voiced(peer, vip, theirs.Device) && shareSegment(peer, theirs.Device, c.Host, mine[0].Device) {
 					out = append(out, secondHolder{vip, mine[0].Device, peer, theirs.Device, []probes.Evidence{
 						addressEvidence(c.Snapshot, vip, "on one of the two directors"), addressEvidence(peer.Snapshot, vip, "on one of the two directors")}})
@@ -91,17 +96,50 @@ func secondHolders(c *probes.Case) []secondHolder {
 	return out
 }
 
-// voiced says that the host answers for an address on a device, or, for IPv6, that it cannot help it.
+// voiced says that the host answers for an address on a device. For IPv6 it cannot help it, unless the address is not in use yet or was
+// found to be a duplicate.
 func voiced(h *probes.Host, vip netip.Addr, dev string) bool {
 	if vip.Is6() {
-		return true
+		return !slices.ContainsFunc(h.AddressesOf(vip), func(a lvs.Address) bool { return a.Device == dev && (a.Tentative || a.DADFailed) })
 	}
 	answers, known := answersARP(h, vip, dev)
 	return answers && known
 }
 
+// routedPastARP says that a host at hand sends packets for the VIP to a director's own address: then nobody asks who has it, and two
+// that have it share the work.
+func routedPastARP(c *probes.Case, vip netip.Addr, peer *probes.Host) bool {
+	return slices.ContainsFunc(c.Cluster.Hosts, func(r *probes.Host) bool {
+		if r == c.Host || r == peer || r.Has(vip) {
+			return false
+		}
+		theirs := func(gw netip.Addr) bool { return gw.IsValid() && (c.Has(gw) || peer.Has(gw)) }
+		return theirs(r.Asked(lvs.RouteQuery{Dst: vip}).Gateway) || slices.ContainsFunc(r.Snapshot.Routes, func(rt lvs.Route) bool {
+			return rt.Dst.IsSingleIP() && rt.Dst.Addr() == vip && theirs(rt.Gateway)
+		})
+	})
+}
+
+// lookedTogether is how far apart two hosts may have been looked at for what both showed to be so at once: the VIP may have moved meanwhile.
+const lookedTogether = 30 * time.Second
+
+// bothHold is certain where VIPs move between the two, which means that one at a time may have them, or where a host at hand asks for the
+// VIP by ARP. Else both may be there on purpose, behind a router that divides its packets between them.
 func bothHold(c *probes.Case, p secondHolder) probes.Finding {
-	f := c.Finding(probes.Degraded, probes.Certain, fmt.Sprintf("%s on %s", p.vip, p.dev))
+	severity, certainty := probes.Degraded, probes.Strong
+	_, here := owner(c.Snapshot, movers...)
+	_, there := owner(p.peer.Snapshot, movers...)
+	asked := slices.ContainsFunc(c.Cluster.Hosts, func(h *probes.Host) bool {
+		a := h.Asked(lvs.RouteQuery{Dst: p.vip})
+		return (h.Is(lvs.RoleRouter) || h.Is(lvs.RoleClient)) && a.Outcome == lvs.OutUnicast && !a.Gateway.IsValid() && len(h.OnLinkDevices(p.vip)) > 0 && h.Snapshot.Routes != nil
+	})
+	switch {
+	case !(here && there) && !asked && len(c.OnLinkDevices(p.vip))+len(p.peer.OnLinkDevices(p.vip)) == 0:
+		severity, certainty = probes.Hazard, probes.Hint // it can only be routed to
+	case (here && there || asked) && c.Snapshot.TakenAt.Sub(p.peer.Snapshot.TakenAt).Abs() <= lookedTogether:
+		certainty = probes.Certain
+	}
+	f := c.Finding(severity, certainty, fmt.Sprintf("%s on %s", p.vip, p.dev))
 	f.VIP = p.vip
 	f.Title = fmt.Sprintf("%s and %s both have %s", p.peer.Name(), c.Name(), p.vip)
 	f.Why = fmt.Sprintf("%s is on %s of %s and on %s of %s, which are on one segment. Both answer for it, and the router sends to whichever it heard last.",
