@@ -317,13 +317,16 @@ func wait(h *remote, line string) error {
 	return err
 }
 
-// onSwitch pulls a cable, plugs it into a segment, or sets what the kernel has once for all hosts.
+// onSwitch pulls a cable, plugs it into a segment, gives a host another card, or sets what the kernel has once for all hosts.
 func (cl *cluster) onSwitch(words []string) error {
 	if words[0] == "sysctl" {
 		return hostless(words)
 	}
 	if len(words) < 3 {
-		return fmt.Errorf("want unplug HOST NIC, plug HOST NIC SEGMENT, card HOST NIC SEGMENT, or sysctl -qw KEY=VALUE")
+		return fmt.Errorf("want unplug HOST NIC, plug HOST NIC SEGMENT, card HOST NIC SEGMENT, child HOST NIC OTHER-HOST NAME KIND [mode MODE], or sysctl -qw KEY=VALUE")
+	}
+	if words[0] == "child" {
+		return cl.child(words[1:])
 	}
 	port := cl.ports[words[1]+" "+words[2]]
 	switch words[0] {
@@ -358,6 +361,17 @@ func hostless(words []string) error {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// child makes a macvlan or ipvlan of one host's card and moves it into another host. Neither can do that itself, because the kernel
+// looks for the other host's process among those that the asker sees.
+func (cl *cluster) child(words []string) error {
+	if len(words) < 5 || cl.hosts[words[0]] == nil || cl.hosts[words[2]] == nil {
+		return fmt.Errorf("want child HOST NIC OTHER-HOST NAME KIND [mode MODE]")
+	}
+	pid := func(host string) string { return fmt.Sprint(cl.hosts[host].cmd.Process.Pid) }
+	args := append([]string{"-t", pid(words[0]), "-n", "ip", "link", "add", "link", words[1], "name", words[3], "netns", pid(words[2]), "type"}, words[4:]...)
+	return hostless(append([]string{"nsenter"}, args...))
 }
 
 func (cl *cluster) substitute(s string) string { return os.Expand(s, cl.expand) }

@@ -82,8 +82,8 @@ type Find struct {
 	On        string // the host that it must name; empty: any
 }
 
-// Vantage is where one looks from and with what: "rs2", "rs2+flows", "rs2+vip" (the VIP was named) or "all" (the
-// snapshots of all hosts together).
+// Vantage is where one looks from and with what: "rs2", "rs2+flows", "rs2+vip" (the VIP was named), "rs2+probe" (with the active
+// test of ARP, where a scenario asks for it) or "all" (the snapshots of all hosts together).
 type Vantage string
 
 const All Vantage = "all"

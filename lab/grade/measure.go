@@ -161,7 +161,10 @@ func (cl *cluster) measure(c Case, opt Options, m *Measured) error {
 	if m.Hurried = late || hurried(m.Reports); m.Hurried && m.Tries < attempts {
 		return nil
 	}
-	return cl.look(c, opt, m.Reports)
+	if err := cl.look(c, opt, m.Reports); err != nil {
+		return err
+	}
+	return cl.probe(c, opt, m.Reports)
 }
 
 // hurried says that the program could not look in the time that it gives itself, because the machine has much else to do. That says
@@ -284,8 +287,32 @@ func (cl *cluster) look(c Case, opt Options, reports map[Vantage]probes.Report) 
 	return nil
 }
 
-// virtual is the address that the client connects to.
+// probe runs `lvstui check --probe arp` where a scenario says that it finds something.
+func (cl *cluster) probe(c Case, opt Options, reports map[Vantage]probes.Report) error {
+	for _, f := range c.Finds() {
+		at := f.Vantages[0]
+		if _, done := reports[at]; done || !strings.HasSuffix(string(at), "+probe") || cl.hosts[at.Host()] == nil {
+			continue
+		}
+		args := append([]string{opt.Program, "check", "--format", "json", "--probe", "arp"}, cl.asked(c, at.Host()).flags()...)
+		var out Output
+		if err := cl.hosts[at.Host()].Call("Host.Run", Command{Args: args}, &out); err != nil {
+			return err
+		}
+		var r probes.Report
+		if err := json.Unmarshal(out.Stdout, &r); err != nil {
+			return fmt.Errorf("check --probe arp on %s: exit status %d: %w: %s", at.Host(), out.Exit, err, out.Stderr)
+		}
+		reports[at] = r
+	}
+	return nil
+}
+
+// virtual is the VIP: the variable of that name, else the address that the client connects to.
 func (cl *cluster) virtual(c Case) netip.Addr {
+	if vip, err := netip.ParseAddr(cl.vars["VIP"]); err == nil {
+		return vip
+	}
 	for _, k := range c.Connects() {
 		if ap, err := netip.ParseAddrPort(cl.substitute(k.To)); err == nil {
 			return ap.Addr()

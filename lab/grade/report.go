@@ -34,7 +34,8 @@ func Report(all []Verdict, rules []probes.Rule, m Machine) string {
 with Linux %s under qemu, with the guest's own ip, sysctl, ipvsadm, nft, iptables, arptables, keepalived, ifup and systemd-networkd; a client
 really connects; the program itself listens on the hosts with `+"`lvstui check --flows`"+` while it does, and each host is looked at afterwards, as
 `+"`lvstui check`"+` (here "director", "rs2") and, all snapshots together, as `+"`lvstui check --from`"+` (here "all") do. On routers and clients the VIP is named
-(`+"`--vip`"+`), because they cannot know it, and where a scenario says "told" the role is named as well (`+"`--role`"+`); "rs2+vip" is a real server where it was named too. "+flows" is with listening. To repeat it: `+"`make grade`"+`, or one
+(`+"`--vip`"+`), because they cannot know it, and where a scenario says "told" the role is named as well (`+"`--role`"+`); "rs2+vip" is a real server where it was named too. "+flows" is with listening, "+probe" with
+`+"`--probe arp`"+`, where a scenario asks for it. To repeat it: `+"`make grade`"+`, or one
 scenario: `+"`make grade ONLY=rs-rp-filter`"+`.
 
 A finding is *false* when it says outage or degraded and the scenario does not have that fault. *Due* is what can be proved from a vantage, and how
@@ -87,7 +88,7 @@ func summary(b *strings.Builder, all []Verdict) {
 }
 
 // columns of the table of rules: kinds of vantage.
-var columns = []string{"director", "director+flows", "real server", "real server+vip", "real server+flows", "router, client", "router, client+flows", "all"}
+var columns = []string{"director", "director+flows", "director+probe", "real server", "real server+vip", "real server+flows", "router, client", "router, client+flows", "all"}
 
 // column is the kind of a vantage.
 func column(v Vantage) string {
