@@ -94,7 +94,7 @@ func shareSegment(h *probes.Host, dev string, g *probes.Host, gdev string) bool 
 			}
 		}
 		for _, a := range h.Snapshot.Addresses {
-			if a.Device != dev || a.Prefix.IsSingleIP() {
+			if a.Device != dev || a.Prefix.IsSingleIP() || a.Prefix.Addr().IsLinkLocalUnicast() { // every link has fe80::/64
 				continue
 			}
 			for _, b := range g.Snapshot.Addresses {

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"lvstui/lvs"
 	"lvstui/probes"
@@ -33,7 +34,7 @@ or an address in the VIP's subnet on that segment:
 		var out []probes.Finding
 		for _, vip := range c.Cluster.VIPs {
 			active := activeDirector(c, vip)
-			if active == nil || !vip.Is4() || c.Has(vip) {
+			if active == nil || !vip.Is4() || c.Has(vip) || anotherRouterLeads(c, vip, active) {
 				continue
 			}
 			leg, near := legTowards(c, active)
@@ -61,6 +62,14 @@ or an address in the VIP's subnet on that segment:
 		return out
 	},
 })
+
+// anotherRouterLeads says that some other router at hand sends packets for the VIP to the director's segment: clients' come by that one.
+func anotherRouterLeads(c *probes.Case, vip netip.Addr, active *probes.Host) bool {
+	return slices.ContainsFunc(c.Cluster.With(lvs.RoleRouter), func(r *probes.Host) bool {
+		a := r.Asked(lvs.RouteQuery{Dst: vip})
+		return r != c.Host && r != active && a.Outcome == lvs.OutUnicast && slices.ContainsFunc(active.WireLinks(), func(l lvs.Link) bool { return shareSegment(r, a.Device, active, l.Name) })
+	})
+}
 
 // endsAt says that packets for the VIP come to an end at a next hop away from the directors: it is not at hand, as the provider's router, or
 // has no way on either.
