@@ -220,6 +220,10 @@ func directorFinding(c *probes.Case, vip netip.Addr, s sighting) probes.Finding 
 			"(reverse path filtering, ACL, source guard); or the real servers' way to the client is wrong.", c.Name(), s.lost, s.lost+s.passed, took)
 		apart = "tell them apart: look on a real server (lvstui there, or tcpdump). When it sends SYN-ACKs and sends them again, the router is to blame. "
 	}
+	if s.earnest == 0 {
+		f.Title = fmt.Sprintf("no ACK of clients of %s comes here", vip)
+		f.Why += " No client asked again: they may well have got their SYN-ACK, and then it is the ACK that is lost on its way here, as at a firewall that sees requests and no answers (stateful-firewall-asymmetric)."
+	}
 	bad := slices.DeleteFunc(slices.Clone(s.bad), func(m capture.MAC) bool { return slices.Contains(s.good, m) || m == (capture.MAC{}) })
 	if len(bad) > 0 && len(s.good) > 0 {
 		f.Title = fmt.Sprintf("clients sent to %s get no answer", list(bad))
