@@ -34,10 +34,10 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Diagnose this host once",
-		Long: "check looks at this host, or at the hosts recorded in snapshot files, and says what is wrong.\n" +
+		Long: "check looks at this host, or at the hosts recorded in snapshot files, and says what is wrong.\n\n" +
 			"Looking sends nothing. --probe does, and says on standard error what it sends before it does: arp asks who has the\n" +
 			"VIP, in a way that misleads nobody, and counts the MACs that answer; dsr sends a SYN for the VIP to every real\n" +
-			"server's MAC and tells who takes it, past the table, the weights and the scheduler. Both need CAP_NET_RAW.\n" +
+			"server's MAC and tells who takes it, past the table, the weights and the scheduler. Both need CAP_NET_RAW.\n\n" +
 			"Exit status: 0 nothing wrong, 1 warning, 2 broken, 3 could not tell or wrong usage.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -39,10 +39,10 @@ func newFlows() *cobra.Command {
 		Use:   "flows",
 		Short: "Follow handshakes: live, or from a capture",
 		Long: "flows shows each client connection with the stages of its handshake, seen from this host; with --vip or\n" +
-			"--port, and on a director of such services, also requests over UDP and their replies.\n" +
+			"--port, and on a director of such services, also requests over UDP and their replies.\n\n" +
 			"A file may be pcap, pcapng, or the text of tcpdump -nn -e as people paste it, also compressed with gzip;\n" +
 			"- is standard input. Files of several hosts (--read director.pcapng --read rs1.pcapng) give one flow each\n" +
-			"with what all of them saw. On a live capture a flow is shown when it ends or stalls; what is still open is\n" +
+			"with what all of them saw.\n\nOn a live capture a flow is shown when it ends or stalls; what is still open is\n" +
 			"shown at the end. What becomes of the capture itself, interfaces that go and come, drops, sampling under\n" +
 			"load, is said on standard error; in JSON each line is a flow, and with --notices there are lines with the\n" +
 			"field \"notice\" for all of this and, as the last, the summary. With --expect established the exit status is 0 only if\n" +
@@ -64,7 +64,7 @@ func newFlows() *cobra.Command {
 	f.StringVar(&opt.write, "write", "", "save the packets to this file as pcapng")
 	f.Var(&opt.writeSize, "write-size", "begin another file (x.1.pcapng, x.2.pcapng …) at this size: 500K, 100M, 1G")
 	f.IntVar(&opt.writeFiles, "write-files", 0, "with --write-size: keep only so many files, the newest")
-	f.StringVar(&opt.expect, "expect", "", "established: exit with 2 unless every handshake was completed")
+	f.StringVar(&opt.expect, "expect", "", "what every handshake is to come to: established, else the exit status is 2")
 	f.BoolVar(&opt.notices, "notices", false, "in JSON: also lines with the field notice: interfaces, drops and sampling, the summary")
 	f.Var(&opt.vantage, "vantage", "where it was captured: client, router, director, real-server; the default is found out from the packets")
 	f.Var(&opt.format, "format", "text for people, json for programs: one object per line; the default is text on a terminal, else json")

@@ -34,7 +34,7 @@ func newLab() *cobra.Command {
 		Long: "lab builds a client, a router, a director and two real servers out of network namespaces, with real ip_vs and real\n" +
 			"packets, and opens lvstui in it. On machines without ip_vs, and for ordinary users, it does so in a kernel of its\n" +
 			"own under qemu, which shares nothing with the machine.\n\n" +
-			"Topologies: split fails as the article's did (the router drops the replies), shared and single work.\n" +
+			"Topologies: split fails as the article's did (the router drops the replies), shared and single work.\n\n" +
 			"Faults: " + strings.Join(faultIDs(), ", "),
 		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLab(cmd.Context(), *opt) },
@@ -50,7 +50,7 @@ func newLab() *cobra.Command {
 
 func (o *labOptions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.topology, "topology", "", "split, shared or single (default split; with --fault one where it matters, with --bare single)")
+	f.StringVar(&o.topology, "topology", "", "which cluster: split, shared or single (default split; with --fault one where it matters, with --bare single)")
 	f.StringArrayVar(&o.faults, "fault", nil, "put this fault in, by the id of its finding; several are possible")
 	f.BoolVar(&o.bare, "bare", false, "leave the cluster to be set up: no VIP, no virtual service, no ARP sysctls (lvstui setup, screen Setup)")
 	f.BoolVar(&o.native, "native", false, "in namespaces of this machine (root and ip_vs needed)")

@@ -44,6 +44,7 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
+	fitHelp(root, helpWidth(os.Stdout))
 	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(showError), fang.WithoutManpage())
 	return status(err)
 }

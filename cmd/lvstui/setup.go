@@ -43,7 +43,7 @@ func newSetup() *cobra.Command {
 	opt.terms.bind(cmd.Flags())
 	cmd.AddCommand(
 		newSetupRole("director", "Make this host the director: the ip_vs table, then the VIP",
-			"  lvstui setup director --vip 172.16.0.8/24 --service tcp/80 --real-server 192.168.10.11 --real-server 192.168.10.12=2", fixes.SetUpDirector),
+			"  lvstui setup director --vip 172.16.0.8/24 --service tcp/80 \\\n    --real-server 192.168.10.11 --real-server 192.168.10.12=2", fixes.SetUpDirector),
 		newSetupRole("real-server", "Make this host a real server: the ARP sysctls, then the VIP on lo",
 			"  lvstui setup real-server --vip 172.16.0.8 --service tcp/80", fixes.SetUpRealServer))
 	return cmd

@@ -40,7 +40,7 @@ func newSnapshot() *cobra.Command {
 	cmd.Flags().Var(&vips, "vip", "a virtual address that this host is to serve")
 	cmd.Flags().Var(&clients, "client", "ask the routes for this client as well")
 	cmd.Flags().BoolVar(&redact, "redact", false, "replace host names, public addresses and MACs, equal ones by equal ones")
-	cmd.Flags().Var(&form, "format", "json; there is no other")
+	cmd.Flags().Var(&form, "format", "how it is written: json, and nothing else")
 	return cmd
 }
 
