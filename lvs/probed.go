@@ -2,6 +2,7 @@ package lvs
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,11 @@ type Probed struct {
 	DSR []DSRProbe `json:"dsr"` // whether a real server takes a VIP's connections
 	// Left says what was not tried and why: bounds, a device without a MAC, a VIP without a wire.
 	Left []string `json:"left,omitempty"`
+}
+
+// Sent tells whether the active tests used that address and port as their own.
+func (p *Probed) Sent(from netip.AddrPort) bool {
+	return p != nil && slices.ContainsFunc(p.DSR, func(d DSRProbe) bool { return d.Source == from })
 }
 
 // ARPProbe is one VIP asked for on one device: who has it? IPv6 asks by neighbour solicitation.

@@ -70,6 +70,9 @@ func newHost(o Observation) *Host {
 		}
 	}
 	for _, f := range o.Flows {
+		if o.Snapshot.Probed.Sent(f.Client) {
+			continue // our own test is no client
+		}
 		vip := f.Virtual.Addr()
 		h.flows[vip] = append(h.flows[vip], f)
 		if f.LastSeen.After(h.latest) {

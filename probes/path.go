@@ -61,6 +61,9 @@ func stageStatus(r *Report, stage lvs.Stage, t tally, observed bool) (lvs.StageS
 	switch {
 	case t.due > 0:
 		status, note = flowStatus(t), fmt.Sprintf("%d of %d", t.reached, t.due)
+		if t.unobservable > 0 {
+			note += fmt.Sprintf(", %d unseen", t.unobservable)
+		}
 	case t.unobservable > 0:
 		note = "not seen here"
 	case observed:

@@ -87,6 +87,17 @@ func TestPathOfSeveralListeners(t *testing.T) {
 	}
 }
 
+// The connections that an active test opened from here are nobody's.
+func TestOwnTestsAreNoClients(t *testing.T) {
+	s := director()
+	flows := many(0, 4, lvs.RoleDirector, capture.Stalled, unanswered[lvs.RoleDirector])
+	s.Probed = &lvs.Probed{At: start, DSR: []lvs.DSRProbe{{Source: flows[3].Client}}}
+	r := Diagnose(nil, []Observation{{Snapshot: s, Flows: flows}}, Options{VIPs: addrs(vip)})
+	if p := statusOf(r, lvs.SynForwarded); p.Note != "3 of 3" {
+		t.Errorf("%s says %q", p.Stage, p.Note)
+	}
+}
+
 func TestStatusByFlows(t *testing.T) {
 	ok, lost, flying := served[lvs.RoleDirector], unanswered[lvs.RoleDirector], stages{lvs.SynAtDirector: lvs.Seen, lvs.SynForwarded: lvs.Seen, lvs.AckAtDirector: lvs.Pending}
 	mid := flow(3, lvs.RoleDirector, capture.Stalled, lost)

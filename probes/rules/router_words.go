@@ -226,7 +226,7 @@ func directorFinding(c *probes.Case, vip netip.Addr, s sighting) probes.Finding 
 	}
 	bad := slices.DeleteFunc(slices.Clone(s.bad), func(m capture.MAC) bool { return slices.Contains(s.good, m) || m == (capture.MAC{}) })
 	if len(bad) > 0 && len(s.good) > 0 {
-		f.Title = fmt.Sprintf("clients sent to %s get no answer", list(bad))
+		f.Title = fmt.Sprintf("clients sent to %s get no answer", listWords(byAddress(c, vip, bad)))
 		f.Why += fmt.Sprintf(" It is always the real server with the MAC %s, while others are answered: begin there.", list(bad))
 	}
 	f.Evidence = append(f.Evidence, probes.Evidence{Fact: "forwarded SYNs that led to an ACK", Got: fmt.Sprintf("%d of %d", s.passed, s.lost+s.passed), Want: "all",
@@ -238,6 +238,21 @@ func directorFinding(c *probes.Case, vip netip.Addr, s sighting) probes.Finding 
 	}
 	advise(&f, "router", apart+routerCure(vip))
 	return f
+}
+
+// byAddress names real servers by their own addresses where the neighbour table has their MACs, else by these.
+func byAddress(c *probes.Case, vip netip.Addr, macs []capture.MAC) []string {
+	var out []string
+	for _, m := range macs {
+		name := m.String()
+		for _, ref := range c.Cluster.DestinationsOf(vip) {
+			if slices.ContainsFunc(c.Snapshot.Neighbours, func(n lvs.Neighbour) bool { return n.Address == ref.Destination.Address && n.MAC == m.String() }) {
+				name = ref.Destination.Address.String()
+			}
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // acceptedAll counts the real servers that took a connection to the VIP when an active test tried them; 0 unless every one that gets
