@@ -11,8 +11,8 @@ TOPOLOGY ?= split
 FUZZTIME ?= 30s
 # Packages whose tests need root and a kernel of their own: they run in the lab's guest.
 KERNEL   := ./capture/live/... ./probes/collect/... ./fixes/apply/... ./fixes/nextboot/parsers ./lab ./cmd/lvstui
-# What the guest needs on this machine. Kernel and tools for the inside are fetched, not installed.
-PACKAGES := qemu-system-x86
+# What the guest needs on this machine (xz for the modules of Debian 13). Kernel and tools for the inside are fetched, not installed.
+PACKAGES := qemu-system-x86 xz-utils
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -81,8 +81,8 @@ generate: ## regenerate what is generated: docs/findings, docs/keys.md
 
 .PHONY: packages
 packages: go
-	@if ! dpkg-query -W -f '$${Status}\n' $(PACKAGES) 2>/dev/null | grep -q '^install ok installed' || \
-	    [ -z "$$(apt-cache policy linux-image-cloud-amd64 2>/dev/null | grep Candidate)" ]; then \
-	  echo "installing $(PACKAGES)" >&2; \
-	  $(SUDO) apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; fi
+	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ] || [ -z "$$(apt-cache policy linux-image-cloud-amd64 2>/dev/null | grep Candidate)" ]; then \
+	  echo "reading the package lists$${missing:+, installing$$missing}" >&2; \
+	  $(SUDO) apt-get update -qq && { [ -z "$$missing" ] || \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; fi

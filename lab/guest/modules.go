@@ -37,9 +37,12 @@ type module struct {
 	soft    []string // softdep pre: names or aliases
 }
 
-// chooseModules reads all modules below dir and returns the wanted ones with all that they need,
+// chooseModules uncompresses and reads all modules below dir and returns the wanted ones with all that they need,
 // in the order of their paths.
 func chooseModules(dir string) ([]*module, error) {
+	if err := unpackModules(dir); err != nil {
+		return nil, err
+	}
 	all, err := files(dir)
 	if err != nil {
 		return nil, fmt.Errorf("the kernel's modules: %w", err)
@@ -102,11 +105,10 @@ func order(names []string, needs func(string) []string) []string {
 
 // readModule gives nil for files that are no modules.
 func readModule(dir, name string) (*module, error) {
-	plain, ok := moduleFile(name)
-	if !ok {
+	if !strings.HasSuffix(name, ".ko") {
 		return nil, nil
 	}
-	data, err := uncompressed(filepath.Join(dir, name))
+	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func readModule(dir, name string) (*module, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &module{path: plain, name: moduleName(plain), data: data}
+	m := &module{path: name, name: moduleName(name), data: data}
 	for entry := range strings.SplitSeq(string(info), "\x00") {
 		key, value, _ := strings.Cut(entry, "=")
 		switch key {
@@ -160,26 +162,41 @@ func underscores(s string) string { return strings.ReplaceAll(s, "-", "_") }
 // moduleName is the name the kernel knows the module at a path by.
 func moduleName(p string) string { return underscores(strings.TrimSuffix(path.Base(p), ".ko")) }
 
-var unpackers = map[string]string{".xz": "xz", ".zst": "zstd", ".gz": "gzip"}
-
-// moduleFile gives the path without the suffix of its compression, and whether it is a module at all.
-func moduleFile(name string) (string, bool) {
-	if ext := path.Ext(name); unpackers[ext] != "" {
-		name = strings.TrimSuffix(name, ext)
-	}
-	return name, strings.HasSuffix(name, ".ko")
+// unpackers are the programs that uncompress what distributions compress modules with, and the package that has each.
+var unpackers = map[string]struct {
+	command []string
+	debian  string
+}{
+	".xz":  {[]string{"xz", "-d", "-q"}, "xz-utils"},
+	".zst": {[]string{"zstd", "-d", "-q", "--rm"}, "zstd"},
+	".gz":  {[]string{"gzip", "-d", "-q"}, "gzip"},
 }
 
-func uncompressed(name string) ([]byte, error) {
-	tool := unpackers[path.Ext(name)]
-	if tool == "" {
-		return os.ReadFile(name)
-	}
-	out, err := exec.Command(tool, "-dc", name).Output()
+// unpackModules uncompresses the modules below dir in place, as Debian 13 has them: many at a time, because each start of a program costs more
+// than a module.
+func unpackModules(dir string) error {
+	all, err := files(dir)
 	if err != nil {
-		return nil, fmt.Errorf("uncompress with %s: %w", tool, err)
+		return fmt.Errorf("the kernel's modules: %w", err)
 	}
-	return out, nil
+	packed := map[string][]string{}
+	for _, name := range all {
+		if ext := path.Ext(name); strings.HasSuffix(strings.TrimSuffix(name, ext), ".ko") && unpackers[ext].command != nil {
+			packed[ext] = append(packed[ext], filepath.Join(dir, name))
+		}
+	}
+	for ext, names := range packed {
+		u := unpackers[ext]
+		if _, err := exec.LookPath(u.command[0]); err != nil {
+			return fmt.Errorf("%s is not installed, and the kernel's modules are compressed with it; type: sudo apt-get install %s", u.command[0], u.debian)
+		}
+		for chunk := range slices.Chunk(names, 500) {
+			if out, err := exec.Command(u.command[0], slices.Concat(u.command[1:], chunk)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("uncompress the kernel's modules with %s: %w: %.300s", u.command[0], err, out)
+			}
+		}
+	}
+	return nil
 }
 
 // indexes writes modules.dep and modules.alias as depmod would, for modprobe and for our init.
