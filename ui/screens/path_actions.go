@@ -1,6 +1,8 @@
 package screens
 
 import (
+	"slices"
+
 	tea "charm.land/bubbletea/v2"
 
 	"lvstui/lvs"
@@ -21,10 +23,20 @@ func (p *Path) Actions() []keys.Action {
 		acts[2] = keys.Explain.Do(func() tea.Cmd { return send(ExplainMsg{suspects[0]}) })
 		acts[2].Long = "explain the first suspect"
 	}
+	if p.testable() {
+		acts = append(acts, keys.Test.Do(ask(ProbeMsg{})))
+	}
 	return append(acts, p.cur.actions(func() {
 		p.moved = true
 		p.cur.rows(p.ids())
 	})...)
+}
+
+// testable says that an active test from here may tell more than what is known: on a director, unless the cause is certain.
+func (p *Path) testable() bool {
+	r := p.facts.Report
+	certain := slices.ContainsFunc(r.Findings, func(f probes.Finding) bool { return f.Severity == probes.Outage && f.Certainty == probes.Certain })
+	return !certain && !p.facts.ReadOnly && r.Verdict != probes.VerdictOK && slices.Contains(r.Roles, lvs.RoleDirector)
 }
 
 // suspects are those of the flows, where the selected stage lists them.
