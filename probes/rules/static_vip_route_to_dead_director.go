@@ -110,7 +110,11 @@ func passesOn(h *probes.Host, vip netip.Addr) bool {
 	if local, known := h.RoutedLocal(vip); local || !known {
 		return true
 	}
-	fwd, known := h.Snapshot.Sysctl("net/ipv4/ip_forward")
+	forwarding := "net/ipv4/ip_forward"
+	if vip.Is6() {
+		forwarding = "net/ipv6/conf/all/forwarding"
+	}
+	fwd, known := h.Snapshot.Sysctl(forwarding)
 	return !known || fwd != 0
 }
 
