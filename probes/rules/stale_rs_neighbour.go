@@ -60,14 +60,13 @@ func staleNeighbour(c *probes.Case, n lvs.Neighbour, b *badDestinations) probes.
 	severity, certainty, where := b.severity(), probes.Strong, "to nobody, or to somebody else"
 	who := c.Cluster.HostOfMAC(n.MAC)
 	switch {
+	case who != nil && who.Snapshot.Addresses == nil:
+		severity, where = probes.Hazard, "to "+who.Name()
+	case who != nil && !slices.ContainsFunc(b.vips, func(vip netip.Addr) bool { return !who.Has(vip) }) && who.Is(lvs.RoleRealServer):
+		severity, certainty, where = probes.Hazard, probes.Certain, "to "+who.Name()+", which has the address too and answers in its place"
 	case answersLately(c, n.Address):
 		severity, where = probes.Hazard, "on all the same, to somebody who knows where that host is: its clients were answered lately"
-	case who == nil:
-	case who.Snapshot.Addresses == nil:
-		severity, where = probes.Hazard, "to "+who.Name()
-	case !slices.ContainsFunc(b.vips, func(vip netip.Addr) bool { return !who.Has(vip) }) && who.Is(lvs.RoleRealServer):
-		severity, certainty, where = probes.Hazard, probes.Certain, "to "+who.Name()+", which has the address too and answers in its place"
-	case !passesFramesOn(who):
+	case who != nil && !passesFramesOn(who):
 		certainty, where = probes.Certain, "to "+who.Name()+", which drops them"
 	}
 	key := n.Address.String()
