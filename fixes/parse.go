@@ -25,6 +25,9 @@ func ParseVIP(text string) (netip.Prefix, error) {
 // ParsePort reads a service that clients come for: "tcp/80", "udp/53".
 func ParsePort(text string) (Port, error) {
 	protocol, number, _ := strings.Cut(strings.TrimSpace(text), "/")
+	if own, _, both := strings.Cut(number, ":"); both {
+		return Port{}, fmt.Errorf("%q names two ports: direct routing changes none, so the real servers listen on the port that clients ask for: %s/%s", text, protocol, own)
+	}
 	port, err := strconv.ParseUint(number, 10, 16)
 	switch lvs.Protocol(protocol) {
 	case lvs.TCP, lvs.UDP, lvs.SCTP:
@@ -41,6 +44,9 @@ func ParsePort(text string) (Port, error) {
 func ParseRealServer(text string) (RealServer, error) {
 	address, number, weighted := strings.Cut(strings.TrimSpace(text), "=")
 	rs := RealServer{Weight: 1}
+	if at, errPort := netip.ParseAddrPort(address); errPort == nil {
+		return RealServer{}, fmt.Errorf("%q names a port: direct routing changes none, so the real server listens on the service's own port: %s", text, at.Addr())
+	}
 	ip, err := netip.ParseAddr(address)
 	if err == nil && weighted {
 		rs.Weight, err = strconv.Atoi(number)

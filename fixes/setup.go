@@ -85,6 +85,15 @@ func (spec Spec) check() []Problem {
 	return out
 }
 
+// gatewayProblems: the VIP can not be the router's own address, which this host would then keep for itself.
+func gatewayProblems(spec Spec, s *lvs.Snapshot) []Problem {
+	vip := spec.VIP.Addr()
+	if spec.Gateway == vip || slices.ContainsFunc(s.Routes, func(r lvs.Route) bool { return r.Gateway == vip }) {
+		return []Problem{{fmt.Sprintf("%s is a gateway of %s: it belongs to a router, and can not be the VIP as well", vip, s.Host), "give the address that clients use: --vip ADDRESS"}}
+	}
+	return nil
+}
+
 // readable finds what of the host was not read and would be needed.
 func readable(s *lvs.Snapshot, sources ...lvs.Source) []Problem {
 	var out []Problem

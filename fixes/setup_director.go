@@ -24,7 +24,7 @@ func SetUpDirector(spec Spec, s *lvs.Snapshot) (Plan, []Problem) {
 	if len(problems) > 0 {
 		return Plan{}, problems
 	}
-	problems = append(tableProblems(s), ripProblems(spec, s)...)
+	problems = slices.Concat(gatewayProblems(spec, s), tableProblems(s), ripProblems(spec, s), portProblems(spec, s))
 	at, more := placeVIP(spec, s)
 	if problems = append(problems, more...); len(problems) > 0 {
 		return Plan{}, problems
@@ -81,6 +81,23 @@ func ripProblems(spec Spec, s *lvs.Snapshot) []Problem {
 				"put the director on the real servers' segment, or use ipip or masq instead of direct routing"})
 		case a.Outcome != lvs.OutUnicast:
 			out = append(out, Problem{fmt.Sprintf("this host has no route to the real server %s (%s)", rs.Address, a.Outcome), "ip route get " + rs.Address.String()})
+		}
+	}
+	return out
+}
+
+// portProblems: a destination with another port than its service has is from other methods, and direct routing would not change the port.
+func portProblems(spec Spec, s *lvs.Snapshot) []Problem {
+	var out []Problem
+	for _, port := range spec.Services {
+		name := VirtualService{Protocol: port.Protocol, Address: spec.VIP.Addr(), Port: port.Port}
+		v, _ := name.in(s)
+		for _, d := range v.Destinations {
+			named := slices.ContainsFunc(spec.RealServers, func(rs RealServer) bool { return rs.Address == d.Address })
+			if named && d.Port != port.Port {
+				out = append(out, Problem{fmt.Sprintf("%s has %s with port %d already (%s): direct routing changes no port", name, d.Address, d.Port, d.Forward),
+					fmt.Sprintf("have %s listen on port %d, and take the other one out: %s", d.Address, port.Port, DelDestination{name, d.Address, d.Port}.Command())})
+			}
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package fixes
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"lvstui/lvs"
 )
@@ -16,7 +17,7 @@ func SetUpRealServer(spec Spec, s *lvs.Snapshot) (Plan, []Problem) {
 		return Plan{}, problems
 	}
 	vip := spec.VIP.Addr()
-	if problems = append(cardProblems(s, vip), arpProblems(s, vip)...); len(problems) > 0 {
+	if problems = slices.Concat(gatewayProblems(spec, s), cardProblems(s, vip), arpProblems(s, vip)); len(problems) > 0 {
 		return Plan{}, problems
 	}
 	device, problems := parkAt(spec, s)

@@ -135,6 +135,12 @@ func TestSetUpRefuses(t *testing.T) {
 		{"no vip", SetUpDirector, with(func(s *Spec) { s.VIP = netip.Prefix{} }), bare, "no virtual address was named"},
 		{"nothing on-link", SetUpDirector, with(func(s *Spec) { s.RealServers = []RealServer{{ip("10.1.1.1"), 1}} }), bare, "no interface of rs1"},
 		{"no such interface", SetUpDirector, with(func(s *Spec) { s.Interface = "eth9" }), bare, `"eth9" is no interface`},
+		{"vip is the gateway", SetUpDirector, with(func(s *Spec) { s.VIP = netip.MustParsePrefix("192.168.10.1/32") }), bare, "is a gateway of rs1"},
+		{"vip is the gateway, real server", SetUpRealServer, with(func(s *Spec) { s.VIP = netip.MustParsePrefix("192.168.10.1/32") }), bare, "is a gateway of rs1"},
+		{"another port", SetUpDirector, wanted, host(func(s *lvs.Snapshot) {
+			s.IPVS = &lvs.IPVS{Loaded: true, Via: "netlink", Services: []lvs.Service{{Protocol: lvs.TCP, Address: ip("172.16.0.8"), Port: 80, Scheduler: "rr",
+				Destinations: []lvs.Destination{{Address: wanted.RealServers[0].Address, Port: 8080, Forward: lvs.Masq, Weight: 1}}}}}
+		}), "with port 8080 already (masq): direct routing changes no port"},
 		{"table unread", SetUpDirector, wanted, host(func(s *lvs.Snapshot) { s.IPVS = nil }), "could not be read"},
 		{"keepalived", SetUpDirector, wanted, host(func(s *lvs.Snapshot) {
 			s.Owners = append(s.Owners, lvs.Owner{Name: "keepalived", Owns: []string{"ipvs"}, Evidence: "process 812 keepalived"})

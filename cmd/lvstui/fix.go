@@ -213,7 +213,7 @@ func renewed(ctx context.Context, opt fixOptions, c cure) (cure, error) {
 
 func cureByHand(f probes.Finding, fix *probes.Fix, fromFiles bool) string {
 	if fix == nil && fromFiles {
-		return fmt.Sprintf("%s: there are no files to bring this host to; lvstui explain %s", f.ID, f.ID)
+		return fmt.Sprintf("%s: no file says otherwise than this host runs, so there is nothing to bring it to; the cure is lvstui fix %s", f.ID, f.ID)
 	}
 	text := fmt.Sprintf("%s: lvstui cannot cure this here", f.ID)
 	if fix == nil {

@@ -24,7 +24,7 @@ func TestTheWayThatIsAskedFor(t *testing.T) {
 		{"both", false, down, ""},
 		{"both", true, "bring", ""},
 		{"owned", true, "", "keepalived makes it\n  on lb1: systemctl reload keepalived"},
-		{"one", true, "", "one: there are no files to bring this host to; lvstui explain one"},
+		{"one", true, "", "nothing to bring it to; the cure is lvstui fix one"},
 	} {
 		got, err := chosenCures(report, []string{c.id}, fixOptions{fromFiles: c.fromFiles})
 		switch {

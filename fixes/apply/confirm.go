@@ -52,13 +52,27 @@ func chooseWaiting(all []*record, id string) (*record, error) {
 		case id != "" && r.Change.State == fixes.Applied:
 			return nil, fmt.Errorf("change %s is kept already", id)
 		case id != "":
-			return nil, fmt.Errorf("change %s is %s: there is nothing to confirm", id, r.Change.State)
+			return nil, fmt.Errorf("change %s is %s: there is nothing to confirm", id, stateNow(r))
 		}
 	}
 	if id != "" {
 		return nil, fmt.Errorf("there is no change %s in this network namespace; see `lvstui undo --list`", id)
 	}
+	if last := len(all) - 1; last >= 0 && all[last].Change.State == fixes.Undone {
+		return nil, fmt.Errorf("no change waits to be confirmed: the last one, %s, is %s; see `lvstui undo --list`", all[last].Change.ID, stateNow(all[last]))
+	}
 	return nil, errors.New("no change waits to be confirmed in this network namespace; see `lvstui undo --list`")
+}
+
+// stateNow says what became of a change, and why it was taken back: who confirms too late wants to know that it is gone.
+func stateNow(r *record) string {
+	switch {
+	case r.Change.State != fixes.Undone:
+		return string(r.Change.State)
+	case r.Change.Note != "":
+		return "taken back (" + r.Change.Note + ")"
+	}
+	return "taken back"
 }
 
 // keep settles a change that is not to be taken back any more, and writes its files. From the first write on it is kept: killed after

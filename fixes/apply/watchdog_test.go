@@ -95,7 +95,7 @@ func TestAChangeThatIsNotConfirmedIsTakenBack(t *testing.T) {
 	_, err = a.Confirm(context.Background(), "")
 	fails(t, err, "no change waits")
 	_, err = a.Confirm(context.Background(), c.ID)
-	fails(t, err, "is undone")
+	fails(t, err, "is taken back")
 }
 
 func TestAChangeThatIsConfirmedStays(t *testing.T) {
