@@ -19,8 +19,9 @@ import (
 // programInGuest is where the program lies in the guest.
 const programInGuest = "/usr/bin/lvstui"
 
-// modules are what a guest has to begin with; the kernel loads others when it needs them.
-var modules = []string{"ip_vs", "veth", "bridge", "tcp_diag", "udp_diag"}
+// modules are what a guest has to begin with; the kernel loads others when it needs them. iptables fails where another host has it load nf_tables
+// at the same moment.
+var modules = []string{"ip_vs", "nf_tables", "nft_compat", "veth", "bridge", "tcp_diag", "udp_diag"}
 
 // inGuest boots a guest, lets this program measure cases there, and keeps what it says. Its kernel has not loaded the module without.
 func inGuest(ctx context.Context, img guest.Image, how setting, without string, cases []grade.Case, kept *results) error {
