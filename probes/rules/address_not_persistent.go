@@ -86,8 +86,12 @@ func unwritten(c *probes.Case, b nextboot.Boot, a lvs.Address) bool {
 	return lvsIntended(c, vip)
 }
 
-// tooManyToWrite is from how many on it is left to the administrator to write them down.
-const tooManyToWrite = 64
+// tooManyToWrite is from how many on it is left to the administrator to write them down, and tooManyToDrop to take them off: each one that goes
+// is tried on all addresses and routes.
+const (
+	tooManyToWrite = 64
+	tooManyToDrop  = 16
+)
 
 func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.Finding {
 	var vips []netip.Addr
@@ -108,7 +112,14 @@ func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.
 		addressEvidence(c.Snapshot, vips[0], "there, and in a file as well"),
 		probes.Evidence{Fact: "files that mention " + vips[0].String(), Got: "none", Want: "one of " + system,
 			Command: "grep -rn " + vips[0].String() + " /etc"})
-	drop := fixes.DropAddresses(c.Snapshot, all)
+	var drop fixes.Plan
+	var away []string
+	for _, a := range all[:min(len(all), 4)] {
+		away = append(away, fixes.DelAddress{Device: a.Device, Prefix: a.Prefix}.Command())
+	}
+	if len(all) <= tooManyToDrop && len(c.Snapshot.Addresses) <= 16*tooManyToDrop {
+		drop = fixes.DropAddresses(c.Snapshot, all)
+	}
 	drop.Title = fmt.Sprintf("take %s off %s, as the next boot does", list(vips), dev)
 	var edits []fixes.FileEdit
 	var words []string
@@ -122,7 +133,7 @@ func addressNotPersistent(c *probes.Case, dev string, all []lvs.Address) probes.
 		edits, s.Files = mergeEdits(edits, more), nextboot.Written(s.Files, more)
 	}
 	writeDown(&f, c, fmt.Sprintf("write %s down for the next boot", list(vips)), edits, words)
-	fromFiles(&f, c.Snapshot, drop, fmt.Sprintf("the other way about, %s leaves this host now, as the files have it, and its part in the service ends", list(vips)))
+	fromFiles(&f, c.Snapshot, drop, fmt.Sprintf("the other way about, %s leaves this host now, as the files have it, and its part in the service ends", list(vips)), away...)
 	return f
 }
 

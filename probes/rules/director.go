@@ -149,8 +149,6 @@ func (b *badDestinations) add(v lvs.Service, d lvs.Destination, evidence probes.
 	}
 }
 
-func (b *badDestinations) has(rip netip.Addr) bool { return slices.Contains(b.rips, rip) }
-
 // severity is outage when a service has lost all its destinations.
 func (b *badDestinations) severity() probes.Severity {
 	if b.outage {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"net/netip"
 
 	"lvstui/fixes"
 	"lvstui/lvs"
@@ -14,9 +15,13 @@ func drain(c *probes.Case, b *badDestinations) (plan fixes.Plan, commands []stri
 	if b.severity() == probes.Outage {
 		return plan, nil // it would only turn waiting into refusal
 	}
+	bad := map[netip.Addr]bool{} // there may be thousands
+	for _, rip := range b.rips {
+		bad[rip] = true
+	}
 	for _, v := range services(c) {
 		for _, d := range v.Destinations {
-			if d.Weight <= 0 || d.Forward != lvs.Gate || !b.has(d.Address) {
+			if d.Weight <= 0 || d.Forward != lvs.Gate || !bad[d.Address] {
 				continue
 			}
 			plan.Steps = append(plan.Steps, fixes.EditDestination{Service: fixes.NameOf(v), Address: d.Address, Port: d.Port, Forward: d.Forward,
@@ -25,7 +30,7 @@ func drain(c *probes.Case, b *badDestinations) (plan fixes.Plan, commands []stri
 	}
 	plan.Title = fmt.Sprintf("send no clients to %s", list(b.rips))
 	commands = plan.Commands()
-	if tableOwned(c.Snapshot) || len(plan.Steps) > manySteps {
+	if tableOwned(c.Snapshot) || tooMuch(plan, c.Snapshot) {
 		plan.Steps = nil
 	}
 	return plan, commands[:min(len(commands), 4)]

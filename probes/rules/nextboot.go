@@ -52,7 +52,7 @@ func writeDown(f *probes.Finding, c *probes.Case, title string, edits []fixes.Fi
 func fromFiles(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan, words string, commands ...string) {
 	plan.ID, plan.Host = f.ID, s.Host
 	other := &probes.Fix{Host: s.Host, Words: words, Commands: commands}
-	if len(plan.Steps) > 0 && len(plan.Steps) <= manySteps {
+	if len(plan.Steps) > 0 && !tooMuch(plan, s) {
 		if _, err := plan.Undo(s); err == nil {
 			other.Automatic, other.Plan, other.Commands = true, plan, plan.Commands()
 		}
@@ -62,8 +62,15 @@ func fromFiles(f *probes.Finding, s *lvs.Snapshot, plan fixes.Plan, words string
 	}
 }
 
-// manySteps is from how many on a program that reads the file does it in less time.
-const manySteps = 400
+// tooMuch says that a plan is better left to a program that reads the file: each step is tried on the whole table of virtual services, at every
+// look.
+func tooMuch(plan fixes.Plan, s *lvs.Snapshot) bool {
+	services := 1
+	if s.IPVS != nil {
+		services += len(s.IPVS.Services)
+	}
+	return len(plan.Steps) > 400 || len(plan.Steps)*services > 20_000
+}
 
 // placeWords names a line of a file.
 func placeWords(p nextboot.Place) string { return fmt.Sprintf("%s line %d", p.File, p.Line) }

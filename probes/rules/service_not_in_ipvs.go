@@ -96,7 +96,7 @@ func fillFromFile(f *probes.Finding, c *probes.Case) {
 		names = append(names, fixes.NameOf(v))
 	}
 	advise(f, c.Name(), "fill the table from its save file", "ipvsadm -R < "+b.Table.File)
-	if plan := fixes.MatchTable(c.Snapshot, b.Table.Services, names); len(plan.Steps) <= manySteps {
+	if plan := fixes.MatchTable(c.Snapshot, b.Table.Services, names); !tooMuch(plan, c.Snapshot) {
 		plan.Title = "fill the ip_vs table from " + b.Table.File
 		if load := (fixes.LoadModule{Name: "ip_vs"}); !load.Done(c.Snapshot) {
 			plan.Steps = slices.Insert(plan.Steps, 0, fixes.Step(load))
