@@ -50,7 +50,7 @@ func (f *fileHost) Changes(context.Context) ([]fixes.Change, error) { return nil
 func openFile(name string, opt probes.Options) (*fileHost, error) {
 	in, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, withHint(fmt.Errorf("cannot read %s: %w", name, errors.Unwrap(err)), "lvstui snapshot > FILE, or lvstui flows --write FILE, on the host itself")
 	}
 	defer in.Close()
 	first := make([]byte, 512)
@@ -68,6 +68,9 @@ func openFile(name string, opt probes.Options) (*fileHost, error) {
 	tracker, damage, err := trackFile(name, capture.Config{Virtuals: opt.VIPs})
 	if err != nil {
 		return nil, err
+	}
+	if damage != nil && tracker.Stats().Packets == 0 { // there is nothing to look at
+		return nil, withHint(damage, "tcpdump -nn -e -i eth0 port 80, and paste what it prints, or tcpdump -w FILE")
 	}
 	return captureHost(name, tracker, damage, opt), nil
 }

@@ -116,9 +116,9 @@ func newRoot() *cobra.Command {
 		Short: "Find out why a virtual service of LVS direct routing does not answer, and cure it",
 		Long: "lvstui looks at this director or real server, watches the wire, and shows at which stage of the TCP\n" +
 			"handshake LVS direct routing breaks, why, and what to do. Looking changes nothing.",
-		Example: "lvstui                          # the terminal UI on this host\n" +
-			"lvstui check --flows 10s        # in words: what is wrong, where, and the command that cures it\n" +
-			"lvstui explain rs-answers-arp   # what a finding means",
+		Example: "# the terminal UI on this host\nlvstui\n" +
+			"# in words: what is wrong, where, and the command that cures it\nlvstui check --flows 10s\n" +
+			"# what a finding means\nlvstui explain rs-answers-arp",
 		Args:          onlyCommands,
 		SilenceUsage:  true,
 		SilenceErrors: true,
