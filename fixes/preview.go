@@ -84,9 +84,9 @@ func Does(st Step) string {
 	case DelService:
 		return fmt.Sprintf("does not balance %s any more", st.Service)
 	case AddDestination:
-		return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
+		return shareWords(st)
 	case EditDestination:
-		return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
+		return shareWords(AddDestination(st))
 	case DelDestination:
 		return fmt.Sprintf("sends no more of %s to %s", st.Service, st.Address)
 	case AddRoute:
@@ -101,6 +101,13 @@ func Does(st Step) string {
 		return fmt.Sprintf("does not route such packets by table %d any more", st.Table)
 	}
 	return doesMore(st)
+}
+
+func shareWords(st AddDestination) string {
+	if st.Weight == 0 {
+		return fmt.Sprintf("sends no new clients of %s to %s; those that it has stay", st.Service, st.Address)
+	}
+	return fmt.Sprintf("sends a share of weight %d of %s to %s by %s", st.Weight, st.Service, st.Address, methodWords(st.Forward))
 }
 
 func doesMore(st Step) string {

@@ -149,6 +149,9 @@ func serviceWas(s *lvs.Snapshot, name VirtualService) string {
 	if !ok {
 		return "not there"
 	}
+	if len(v.Destinations) == 1 {
+		return serviceWords(v) + ", 1 destination"
+	}
 	return fmt.Sprintf("%s, %d destinations", serviceWords(v), len(v.Destinations))
 }
 
