@@ -83,8 +83,8 @@ func askedOn(c *probes.Case, vip netip.Addr, dev string) (asking, string) {
 	return mayBeAsked, fmt.Sprintf("%s is in no subnet of %s, and no other host was looked at", vip, dev)
 }
 
-// shareSegment tells whether two links are on one segment: one has the other's MAC as a neighbour, or an address inside
-// the other's subnet.
+// shareSegment tells whether two links are on one segment: one has the other's MAC as a neighbour, an address inside the other's
+// subnet, or a next hop that is the other.
 func shareSegment(h *probes.Host, dev string, g *probes.Host, gdev string) bool {
 	near := func(h *probes.Host, dev string, g *probes.Host, gdev string) bool {
 		l, _ := g.Snapshot.Link(gdev)
@@ -103,7 +103,9 @@ func shareSegment(h *probes.Host, dev string, g *probes.Host, gdev string) bool 
 				}
 			}
 		}
-		return false
+		return slices.ContainsFunc(h.Snapshot.Routes, func(r lvs.Route) bool {
+			return r.Device == dev && r.Gateway.IsValid() && !r.Gateway.IsLinkLocalUnicast() && slices.ContainsFunc(g.AddressesOf(r.Gateway), func(a lvs.Address) bool { return a.Device == gdev })
+		})
 	}
 	return near(h, dev, g, gdev) || near(g, gdev, h, dev)
 }

@@ -58,7 +58,11 @@ keepalived does so when the address is a virtual_ipaddress. Or let the router se
 // still be routed: then it is a hazard.
 func silentOnLo(c *probes.Case, vip netip.Addr) (mute, bool) {
 	var m mute
-	for _, l := range addressedLinks(c.Host) {
+	for _, l := range c.WireLinks() {
+		who, ok := whoAsks(c, vip, l.Name)
+		if !c.HasIPv4(l.Name) && !ok {
+			continue // one that lost the VIP, its only address, is asked all the same
+		}
 		answers, known := answersARP(c.Host, vip, l.Name)
 		switch {
 		case !known:
@@ -67,7 +71,6 @@ func silentOnLo(c *probes.Case, vip netip.Addr) (mute, bool) {
 		case answers:
 			return mute{}, false
 		}
-		who, ok := whoAsks(c, vip, l.Name)
 		if !ok || m.certainty == probes.Certain {
 			continue
 		}
