@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -58,6 +59,26 @@ func (h *Host) enter(fn func() error) (restored bool, err error) {
 	}
 	err = fn()
 	return unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil, err
+}
+
+// Start starts a program on the host, where it finds the host's name as that of its machine: like the network namespace, that of
+// host names is inherited from the thread.
+func (h *Host) Start(cmd *exec.Cmd) error {
+	return h.Do(func() error {
+		own, err := os.Open("/proc/thread-self/ns/uts")
+		if err != nil {
+			return fmt.Errorf("this thread's host name: %w", err)
+		}
+		defer own.Close()
+		if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+			return fmt.Errorf("host %s: a name of its own: %w", h.Name, err)
+		}
+		err = unix.Sethostname([]byte(h.Name))
+		if err == nil {
+			err = cmd.Start()
+		}
+		return errors.Join(err, unix.Setns(int(own.Fd()), unix.CLONE_NEWUTS))
+	})
 }
 
 // sysctl writes one value below /proc/sys in the host. The key has slashes: "net/ipv4/conf/all/rp_filter".

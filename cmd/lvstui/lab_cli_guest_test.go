@@ -47,7 +47,7 @@ func (c cluster) run(host string, args ...string) (status int, stdout, stderr st
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), beLvstui+"=1", "SSH_CONNECTION=")
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := c.Host(host).Do(cmd.Start); err != nil {
+	if err := c.Host(host).Start(cmd); err != nil {
 		c.t.Fatal(err)
 	}
 	_ = cmd.Wait()
@@ -57,6 +57,7 @@ func (c cluster) run(host string, args ...string) (status int, stdout, stderr st
 // checked is what of check's JSON the tests look at.
 type checked struct {
 	Schema   int      `json:"schema"`
+	Host     string   `json:"host"`
 	Roles    []string `json:"roles"`
 	Verdict  string   `json:"verdict"`
 	Path     []struct{ Stage, Status string }
@@ -102,6 +103,9 @@ func TestHealthyClusterOnTheCommandLine(t *testing.T) {
 		r, status := c.check(host)
 		if got := r.serious(); len(got) > 0 || r.Verdict == "broken" || r.Verdict == "warning" {
 			t.Errorf("%s: verdict %s, status %d, %v", host, r.Verdict, status, got)
+		}
+		if r.Host != host {
+			t.Errorf("%s calls itself %s", host, r.Host)
 		}
 	}
 	r, status := c.check(lab.Director, "--flows", "8s")

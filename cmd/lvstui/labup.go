@@ -244,11 +244,10 @@ func runNative(ctx context.Context, r labRequest, in, out, errOut *os.File) (int
 		}
 		cmd := exec.CommandContext(ctx, r.Args[0], r.Args[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = in, out, errOut, append(os.Environ(), r.Env...)
-		err := h.Host().Do(func() error { return cmd.Start() }) // a child is born in its parent thread's namespace
-		if err != nil {
+		if err := h.Host().Start(cmd); err != nil {
 			return -1, err
 		}
-		err = cmd.Wait()
+		err := cmd.Wait()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
 			return exit.ExitCode(), nil
