@@ -177,7 +177,7 @@ func (s *Flows) View(width, height int) []kit.Line {
 		}
 		out = append(out, line)
 	}
-	return out
+	return append(out, legend(width, height-len(out))...)
 }
 
 // headlines count the outcomes and say what is filtered and sorted how, or show the filter that is being written with what

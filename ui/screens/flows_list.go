@@ -1,6 +1,7 @@
 package screens
 
 import (
+	"fmt"
 	"strings"
 
 	"lvstui/capture"
@@ -77,8 +78,29 @@ func stageBar(f *capture.Flow) []kit.Span {
 		case 1, 2, 5, 8, 9, 10:
 			out = append(out, kit.T(" "))
 		}
-		role := stateRole(f.Stage(st).State)
-		out = append(out, kit.S(role, Glyph(role)))
+		state := f.Stage(st).State
+		role := stateRole(state)
+		cell := Glyph(role)
+		if state == lvs.Implied {
+			cell = "i"
+		}
+		out = append(out, kit.S(role, cell))
+	}
+	return out
+}
+
+// legend says what the bar's columns and signs mean, at the bottom of the list where there is room for it.
+func legend(width, room int) []kit.Line {
+	signs := fmt.Sprintf("%s seen, i implied by a later stage, %s missing, %s not due yet, %s not to be seen from here", Glyph(theme.OK), Glyph(theme.Bad), Glyph(theme.Dim), Glyph(theme.Unknown))
+	const stages = "C client sent the SYN, R router passed it on; Dir director: in, scheduled, out; RS real server: in, accepted, answered; " +
+		"C client got the SYN-ACK, D director the ACK; E established"
+	lines := append(kit.Wrap(signs, width-2), kit.Wrap(stages, width-2)...)
+	if room < len(lines)+1 {
+		return nil
+	}
+	out := make([]kit.Line, room-len(lines), room)
+	for _, text := range lines {
+		out = append(out, kit.L(kit.T(" "), kit.S(theme.Dim, text)))
 	}
 	return out
 }
