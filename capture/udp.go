@@ -73,8 +73,13 @@ func (t *Tracker) request(client netip.Addr, port, service uint16) *int32 {
 }
 
 // relateDatagram notes a datagram that is the answer to a request which is followed, but for its source: a program that is bound to all
-// addresses answers from the one that the route gives (net/ipv4/udp.c, udp_sendmsg).
+// addresses answers from the one that the route gives (net/ipv4/udp.c, udp_sendmsg). A client that asks another address from the same port,
+// as ntpd does, may get its answer from there: of such a one nothing is said.
 func (t *Tracker) relateDatagram(p *Packet) {
+	other := t.request(p.Src, p.SrcPort, p.DstPort)
+	if i := *other; p.Dir == In && i >= 0 && t.recs.at(i).protocol() == lvs.UDP && t.recs.at(i).client() == netip.AddrPortFrom(p.Src.Unmap(), p.SrcPort) {
+		*other = -1
+	}
 	i := *t.request(p.Dst, p.DstPort, p.SrcPort)
 	if i < 0 {
 		return

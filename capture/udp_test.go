@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,14 +123,17 @@ func TestDatagramAnsweredFromElsewhere(t *testing.T) {
 		p.Src, p.SrcPort, p.DstPort = src.Addr(), src.Port(), port
 		return []Packet{datagram(rsIn, toVirtual, 0, 40), p}
 	}
+	asked := datagram(rsIn, toVirtual, time.Millisecond, 40) // ntpd asks all its servers from one port
+	asked.Dst, asked.DstPort = rip.Addr(), rip.Port()
 	for name, c := range map[string]struct {
 		packets []Packet
 		want    netip.AddrPort
 	}{
-		"from the RIP":   {reply(rip, articleClient.Port()), rip},
-		"from the VIP":   {reply(articleVirtual, articleClient.Port()), netip.AddrPort{}},
-		"another port":   {reply(netip.AddrPortFrom(rip.Addr(), 5353), articleClient.Port()), netip.AddrPort{}},
-		"another client": {reply(rip, articleClient.Port()+1), netip.AddrPort{}},
+		"which the client asked too": {slices.Insert(reply(rip, articleClient.Port()), 1, asked), netip.AddrPort{}},
+		"from the RIP":               {reply(rip, articleClient.Port()), rip},
+		"from the VIP":               {reply(articleVirtual, articleClient.Port()), netip.AddrPort{}},
+		"another port":               {reply(netip.AddrPortFrom(rip.Addr(), 5353), articleClient.Port()), netip.AddrPort{}},
+		"another client":             {reply(rip, articleClient.Port()+1), netip.AddrPort{}},
 	} {
 		tr := NewTracker(cfg)
 		feed(tr, c.packets)
