@@ -39,11 +39,12 @@ func (p passage) judge(c *probes.Case) (d filter.Decision, certainty probes.Cert
 }
 
 // forSeenClients is what becomes of the clients that somebody saw, or of the assumed one. They are let through when one is, and stopped when
-// all are and their flows show it, or when one is whom another real server serves: nobody means to keep a client from every other server.
+// all are and their flows show it, or when one is whom another real server serves: nobody means to keep a client from every other server, unless
+// it is banned (fail2ban does that on each real server by itself), and then others are let through.
 func (p passage) forSeenClients(c *probes.Case) filter.Decision {
 	decision := filter.Decision{Verdict: filter.Unknown}
 	for _, client := range servedElsewhere(c, p.service) {
-		if decision = p.decide(client); decision.Blocked() {
+		if decision = p.decide(client); decision.Blocked() && !p.banned(client) {
 			return decision
 		}
 	}
@@ -71,6 +72,18 @@ func (p passage) forSeenClients(c *probes.Case) filter.Decision {
 		return filter.Decision{Verdict: filter.Accept} // who is kept out may be meant to be
 	}
 	return decision
+}
+
+// banned says that a client is stopped, or its network, where others are not: its neighbour, or somebody far away (RFC 5737, RFC 3849).
+func (p passage) banned(client netip.Addr) bool {
+	last := client.AsSlice()
+	last[len(last)-1] ^= 1
+	neighbour, _ := netip.AddrFromSlice(last)
+	stranger := netip.MustParseAddr("203.0.113.1")
+	if client.Is6() {
+		stranger = netip.MustParseAddr("2001:db8::1")
+	}
+	return !p.decide(neighbour).Blocked() || !p.decide(stranger).Blocked()
 }
 
 // stop is one rule or policy with the services it stops.
