@@ -83,3 +83,27 @@ func tryFromFiles(t *testing.T, c testCase, before probes.Report, f probes.Findi
 func isNewService(f probes.Finding, s *lvs.Snapshot) bool {
 	return f.ID == "no-available-dest" && s.IPVS != nil && !slices.ContainsFunc(s.IPVS.Services, func(v lvs.Service) bool { return v.Key() == f.Subject })
 }
+
+// TestNextBootGivesTheSame: a cure that says that the files have it already is one whose files are read at boot.
+func TestNextBootGivesTheSame(t *testing.T) {
+	tried := 0
+	for _, c := range withRecorded(t) {
+		for _, f := range c.diagnose().Findings {
+			if f.ID != "service-not-in-ipvs" || f.Fix == nil || !f.Fix.Automatic {
+				continue
+			}
+			tried++
+			at := slices.IndexFunc(c.observations, func(o probes.Observation) bool { return o.Snapshot.Host == f.Fix.Host })
+			was := c.observations[at].Snapshot
+			edits, words := nextboot.Edits(f.Fix.Plan, was)
+			next := *was
+			next.Files = nextboot.Written(was.Files, edits)
+			if b, ok := nextboot.After(&next); !ok || b.Table == nil || !b.Table.On && len(words) == 0 {
+				t.Errorf("%s/%s: the next boot does not restore the table, and nobody says so", c.rule, c.name)
+			}
+		}
+	}
+	if tried == 0 {
+		t.Error("no case fills a table from its file")
+	}
+}

@@ -95,6 +95,10 @@ func fillFromFile(f *probes.Finding, c *probes.Case) {
 	for _, v := range b.Table.Services {
 		names = append(names, fixes.NameOf(v))
 	}
+	if !b.Table.On { // somebody may have turned it off for good, and the next boot would not give the same
+		advise(f, c.Name(), "fill the table from its save file, if it is still to be had; at boot nothing restores it", "ipvsadm -R < "+b.Table.File)
+		return
+	}
 	advise(f, c.Name(), "fill the table from its save file", "ipvsadm -R < "+b.Table.File)
 	if plan := fixes.MatchTable(c.Snapshot, b.Table.Services, names); !tooMuch(plan, c.Snapshot) {
 		plan.Title = "fill the ip_vs table from " + b.Table.File
