@@ -188,6 +188,7 @@ func (c *Capture) Run(ctx context.Context, fn func([]Frame)) error {
 	c.running.Add(1)
 	c.mu.Unlock()
 	defer c.running.Done()
+	c.forgetWake()
 	woken := make(chan struct{})
 	sleepOn := context.AfterFunc(ctx, func() {
 		c.wakeUp()

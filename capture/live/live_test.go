@@ -3,6 +3,7 @@
 package live
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -304,6 +305,34 @@ func TestHotAddedInterface(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// TestRunAgain: what ended one Run does not keep the next one from sleeping.
+func TestRunAgain(t *testing.T) {
+	a := newSpace(t)
+	var c *Capture
+	a.do(func() (err error) { c, err = Open(Options{}); return err })
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := c.Run(over, func([]Frame) {}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(context.Background(), func([]Frame) {}) }()
+	for i := 0; ; i++ {
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.wake), Events: unix.POLLIN}}, 0); err == nil && n == 0 {
+			break
+		}
+		if i == 500 {
+			t.Error("the second Run never sleeps")
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestSamplingKeepsWholeFlows(t *testing.T) {

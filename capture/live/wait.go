@@ -22,6 +22,9 @@ func (c *Capture) wakeUp() {
 	_, _ = unix.Write(c.wake, one) // fails only when it is about to overflow, and then it wakes
 }
 
+// forgetWake takes back what ended an earlier Run, or wait would not sleep again.
+func (c *Capture) forgetWake() { _, _ = unix.Read(c.wake, make([]byte, 8)) }
+
 // wait sleeps until there is a block, until somebody wants Run to end, or for pollTimeout.
 func (c *Capture) wait(ctx context.Context) error {
 	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLERR}, {Fd: int32(c.links.fd), Events: unix.POLLIN}, {Fd: int32(c.wake), Events: unix.POLLIN}}
