@@ -116,24 +116,25 @@ func datagramServices(s *lvs.Snapshot) []netip.AddrPort {
 }
 
 // withRewritten adds to the addresses and ports that are listened for those of destinations that a director rewrites packets for (masq):
-// without them nothing is seen to leave for the real server.
+// without them nothing is seen to leave for the real server. One too many is enough: the filter then lets all through.
 func withRewritten(s *lvs.Snapshot, cfg capture.Config) (virtuals []netip.Addr, ports []uint16) {
 	virtuals, ports = slices.Clone(cfg.Virtuals), slices.Clone(cfg.Ports)
 	if s.IPVS == nil {
 		return virtuals, ports
 	}
 	for _, v := range s.IPVS.Services {
-		if v.FWMark == 0 && !(len(ports) == 0 || slices.Contains(cfg.Ports, v.Port)) {
+		asked := (len(cfg.Ports) == 0 || slices.Contains(cfg.Ports, v.Port)) && (len(cfg.Virtuals) == 0 || slices.Contains(cfg.Virtuals, v.Address))
+		if v.FWMark == 0 && !asked {
 			continue
 		}
 		for _, d := range v.Destinations {
 			if d.Forward != lvs.Masq {
 				continue
 			}
-			if len(virtuals) > 0 && !slices.Contains(virtuals, d.Address) {
+			if n := len(virtuals); n > 0 && n <= maxFilterVIPs && !slices.Contains(virtuals, d.Address) {
 				virtuals = append(virtuals, d.Address)
 			}
-			if len(ports) > 0 && !slices.Contains(ports, d.Port) {
+			if n := len(ports); n > 0 && n <= maxFilterVIPs && !slices.Contains(ports, d.Port) {
 				ports = append(ports, d.Port)
 			}
 		}

@@ -47,6 +47,16 @@ func TestListensForRewrittenPackets(t *testing.T) {
 			t.Errorf("%s: listens for %v %v", name, addresses, ports)
 		}
 	}
+	if got, _ := withRewritten(s, capture.Config{Virtuals: []netip.Addr{other}}); len(got) != 1 {
+		t.Errorf("real servers of a VIP that nobody asked for: %v", got)
+	}
+	for i := range 1000 {
+		d := &s.IPVS.Services[1].Destinations
+		*d = append(*d, lvs.Destination{Address: netip.AddrFrom4([4]byte{10, 60, byte(i >> 8), byte(i)}), Port: uint16(9000 + i), Forward: lvs.Masq})
+	}
+	if got, ports := withRewritten(s, capture.Config{Virtuals: []netip.Addr{vip}, Ports: []uint16{8080}}); len(got) != maxFilterVIPs+1 || len(ports) != maxFilterVIPs+1 {
+		t.Errorf("1000 real servers: %d addresses, %d ports", len(got), len(ports))
+	}
 	if got, _ := withRewritten(&lvs.Snapshot{}, capture.Config{Virtuals: []netip.Addr{vip}}); len(got) != 1 {
 		t.Errorf("no ip_vs: %v", got)
 	}
