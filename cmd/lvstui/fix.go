@@ -255,16 +255,25 @@ func (o fixOptions) show(plan fixes.Plan, s *lvs.Snapshot) (fixes.Preview, error
 	if err != nil {
 		return v, fmt.Errorf("%s: %w", plan.ID, err)
 	}
-	had := map[string]bool{}
-	for _, f := range diagnose([]probes.Observation{{Snapshot: s}}, o.check).Findings {
-		had[f.Key()] = true
+	v.Brings = brings(diagnose([]probes.Observation{{Snapshot: s}}, o.check), diagnose([]probes.Observation{{Snapshot: withFiles(after, plan.Files)}}, o.check))
+	return v, nil
+}
+
+// brings is what is found after a change and was not before, or was not as bad.
+func brings(before, after probes.Report) []string {
+	worstFirst := []probes.Severity{probes.Outage, probes.Degraded, probes.Hazard, probes.Note}
+	rank := func(f probes.Finding) int { return slices.Index(worstFirst, f.Severity) }
+	had := map[string]int{}
+	for _, f := range before.Findings {
+		had[f.Key()] = rank(f)
 	}
-	for _, f := range diagnose([]probes.Observation{{Snapshot: withFiles(after, plan.Files)}}, o.check).Findings {
-		if !had[f.Key()] && f.Severity != probes.Note {
-			v.Brings = append(v.Brings, fmt.Sprintf("%s, %s: %s", f.ID, f.Severity, f.Title))
+	var out []string
+	for _, f := range after.Findings {
+		if was, known := had[f.Key()]; f.Severity != probes.Note && (!known || rank(f) < was) {
+			out = append(out, fmt.Sprintf("%s, %s: %s", f.ID, f.Severity, f.Title))
 		}
 	}
-	return v, nil
+	return out
 }
 
 // withFiles is s once its files are written.

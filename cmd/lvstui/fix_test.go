@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,5 +34,18 @@ func TestTheWayThatIsAskedFor(t *testing.T) {
 		case c.err == "" && (err != nil || len(got) != 1 || got[0].plan.Title != c.plan):
 			t.Errorf("%s, from files %v: %+v, %v, want %s", c.id, c.fromFiles, got, err, c.plan)
 		}
+	}
+}
+
+// What was a hazard and is an outage then is brought by the change as much as what was not there at all.
+func TestWhatAChangeBrings(t *testing.T) {
+	finding := func(id string, severity probes.Severity) probes.Finding {
+		return probes.Finding{ID: id, Severity: severity, Title: id}
+	}
+	before := probes.Report{Findings: []probes.Finding{finding("same", probes.Outage), finding("worse", probes.Hazard), finding("better", probes.Outage), finding("cured", probes.Outage)}}
+	after := probes.Report{Findings: []probes.Finding{finding("same", probes.Outage), finding("worse", probes.Outage), finding("better", probes.Hazard),
+		finding("new", probes.Degraded), finding("note", probes.Note)}}
+	if got, want := brings(before, after), []string{"worse, outage: worse", "new, degraded: new"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
