@@ -16,7 +16,7 @@ func (x *flowIndex) used() int {
 	return n
 }
 
-// The index does what a map would, whatever comes and goes: full to its limit, keys overwritten, records superseded before they go.
+// The index does what a map would, whatever comes and goes: full to its limit, keys overwritten, records superseded before they go, and some with two keys.
 func TestIndexIsAMap(t *testing.T) {
 	const flows = 64
 	random := rand.New(rand.NewPCG(1, 2))
@@ -31,12 +31,23 @@ func TestIndexIsAMap(t *testing.T) {
 			i := live[at]
 			live[at] = live[len(live)-1]
 			live = live[:len(live)-1]
-			gone := recs.at(i).key
-			x.remove(&gone, i)
-			if want[gone] == i {
-				delete(want, gone)
+			gone := []flowKey{recs.at(i).key}
+			if recs.at(i).has(hasAlias) {
+				gone = append(gone, recs.at(i).alias)
 			}
+			for _, key := range gone {
+				x.remove(&key, i)
+				if was, ok := want[key]; ok && was == i {
+					delete(want, key)
+				}
+			}
+			recs.at(i).flags = 0
 			recs.give(i)
+		} else if len(live) > 0 && random.IntN(3) == 0 && !recs.at(live[0]).has(hasAlias) && key != recs.at(live[0]).key {
+			i := live[0]
+			recs.at(i).alias, recs.at(i).flags = key, hasAlias
+			x.set(x.again(&key), i, &recs)
+			want[key] = i
 		} else {
 			i := recs.take()
 			recs.at(i).key = key
