@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lvstui/capture"
 )
@@ -70,4 +71,25 @@ func withoutDirections(packets []capture.Packet) []capture.Packet {
 		packets[i].Dir, packets[i].Interface = capture.Unknown, 0
 	}
 	return packets
+}
+
+// TestTimesSinceTheFirstPacket: two processors may write their first packets in the wrong order, and the times are since the first one still.
+func TestTimesSinceTheFirstPacket(t *testing.T) {
+	for name, c := range map[string]struct{ lines, want []string }{
+		"-ttttt": {[]string{"00:00:00.000000", "00:00:00.000030", "00:00:00.000009", "00:00:01.000000", "00:00:02.000000"}, []string{"0s", "30µs", "9µs", "1s", "2s"}},
+		"-ttt":   {[]string{"00:00:00.000000", "00:00:01.000000", "00:00:00.000009", "00:00:01.000000"}, []string{"0s", "1s", "1.000009s", "2.000009s"}},
+	} {
+		var times clock
+		var got []string
+		for _, line := range c.lines {
+			at, _, ok := times.read(line + " IP")
+			if !ok {
+				t.Fatalf("%s: %s is no time", name, line)
+			}
+			got = append(got, time.Duration(at).String())
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
 }

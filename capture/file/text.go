@@ -218,7 +218,11 @@ type clock struct {
 	deltas    bool
 }
 
-const day = int64(24 * time.Hour)
+const (
+	day = int64(24 * time.Hour)
+	// swapped is how far apart two packets are at most that two processors delivered in the wrong order.
+	swapped = int64(100 * time.Microsecond)
+)
 
 // read takes a time off the front of line: 13:22:28.360656, with a date before it (-tttt), or seconds
 // since 1970 (-tt).
@@ -244,7 +248,7 @@ func (c *clock) read(line string) (t int64, rest string, ok bool) {
 	case c.deltas:
 	case t < c.last-day/2:
 		c.days++
-	case c.fromZero && t < c.last/2: // more than packets change places
+	case c.fromZero && t < c.last/2 && c.last-t > swapped:
 		c.deltas = true
 	}
 	c.last, c.any = t, true
