@@ -121,6 +121,9 @@ func compareFindings(a, b Finding) int {
 	)
 }
 
+// WorseThan compares how much two severities matter to clients.
+func (s Severity) WorseThan(other Severity) bool { return severityRank(s) < severityRank(other) }
+
 func severityRank(s Severity) int { return slices.Index([]Severity{Outage, Degraded, Hazard, Note}, s) }
 
 func certaintyRank(c Certainty) int { return slices.Index([]Certainty{Certain, Strong, Hint}, c) }

@@ -142,18 +142,21 @@ func (m *root) simulate(msg screens.SimulateMsg) tea.Cmd {
 	}
 }
 
-// difference says which findings a simulated change removes, adds and leaves.
+// difference says which findings a simulated change removes, adds, makes worse and leaves.
 func difference(before, after probes.Report) []string {
 	var out []string
 	had, has := findingKeys(before), findingKeys(after)
 	for _, f := range before.Findings {
-		if !has[f.Key()] {
+		if _, left := has[f.Key()]; !left {
 			out = append(out, "gone: "+f.Title)
 		}
 	}
 	for _, f := range after.Findings {
-		if !had[f.Key()] {
+		switch was, known := had[f.Key()]; {
+		case !known:
 			out = append(out, "new: "+f.Title)
+		case f.Severity.WorseThan(was):
+			out = append(out, fmt.Sprintf("worse, %s now: %s", f.Severity, f.Title))
 		}
 	}
 	if len(out) == 0 {
@@ -165,10 +168,10 @@ func difference(before, after probes.Report) []string {
 	return out
 }
 
-func findingKeys(r probes.Report) map[string]bool {
-	out := map[string]bool{}
+func findingKeys(r probes.Report) map[string]probes.Severity {
+	out := map[string]probes.Severity{}
 	for _, f := range r.Findings {
-		out[f.Key()] = true
+		out[f.Key()] = f.Severity
 	}
 	return out
 }

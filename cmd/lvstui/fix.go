@@ -261,15 +261,13 @@ func (o fixOptions) show(plan fixes.Plan, s *lvs.Snapshot) (fixes.Preview, error
 
 // brings is what is found after a change and was not before, or was not as bad.
 func brings(before, after probes.Report) []string {
-	worstFirst := []probes.Severity{probes.Outage, probes.Degraded, probes.Hazard, probes.Note}
-	rank := func(f probes.Finding) int { return slices.Index(worstFirst, f.Severity) }
-	had := map[string]int{}
+	had := map[string]probes.Severity{}
 	for _, f := range before.Findings {
-		had[f.Key()] = rank(f)
+		had[f.Key()] = f.Severity
 	}
 	var out []string
 	for _, f := range after.Findings {
-		if was, known := had[f.Key()]; f.Severity != probes.Note && (!known || rank(f) < was) {
+		if was, known := had[f.Key()]; f.Severity != probes.Note && (!known || f.Severity.WorseThan(was)) {
 			out = append(out, fmt.Sprintf("%s, %s: %s", f.ID, f.Severity, f.Title))
 		}
 	}
