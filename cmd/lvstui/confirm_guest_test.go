@@ -148,7 +148,7 @@ func TestConfirmOnTheCommandLine(t *testing.T) {
 	if got := c.list(rs2); !strings.Contains(got, "not confirmed within 2 s") {
 		t.Errorf("not confirmed:\n%s", got)
 	}
-	if status, _, stderr := c.run(rs2, "confirm", "0002-rs-answers-arp"); status != statusUnknown || !strings.Contains(stderr, "undone") {
+	if status, _, stderr := c.run(rs2, "confirm", "0002-rs-answers-arp"); status != statusUnknown || !strings.Contains(stderr, "taken back (not confirmed within 2 s)") {
 		t.Errorf("confirm too late: status %d\n%s", status, stderr)
 	}
 }

@@ -217,7 +217,9 @@ func (c cluster) keepTrying() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// served says how the client fared when it was not served every time, once ARP tables have got over the fault.
+// served says how the client fared when it was not served every time, once ARP tables have got over the fault: a director that was asking in
+// vain for a real server's MAC when it was cured goes on for up to three seconds, and turns the SYNs that wait for it away
+// (net/core/neighbour.c, neigh_timer_handler).
 func (c cluster) served() (trouble string) {
 	for range 8 {
 		got := lab.Count(c.Try(c.t.Context(), 4, 5*time.Second))
@@ -225,6 +227,7 @@ func (c cluster) served() (trouble string) {
 			return ""
 		}
 		trouble = fmt.Sprintf("the client was served %d of 4 times: %+v", got.OK, got)
+		time.Sleep(500 * time.Millisecond)
 	}
 	return trouble
 }
