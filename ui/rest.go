@@ -7,10 +7,10 @@ import (
 )
 
 // A program that is left open on a director for days must cost next to nothing. While nobody presses a key and no handshake comes, looks are so
-// far apart that they take 0.3 % of a processor, and never more than longestRest.
+// far apart that they take 0.1 % of the time, and never more than longestRest.
 const (
 	idleAfter   = 30 * time.Second
-	idleFactor  = 300
+	idleFactor  = 1000
 	longestRest = 10 * time.Second
 )
 

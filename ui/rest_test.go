@@ -18,7 +18,7 @@ func TestAnIdleProgramLooksSeldom(t *testing.T) {
 	}
 	look("at first", time.Second)
 	d.now = d.now.Add(idleAfter)
-	look("nothing came", 6*time.Second)
+	look("nothing came", 10*time.Second)
 
 	looks := hosts[0].looks
 	d.press("j")
@@ -32,7 +32,7 @@ func TestAnIdleProgramLooksSeldom(t *testing.T) {
 	}
 
 	d.now = d.now.Add(idleAfter)
-	look("nothing came again", 6*time.Second)
+	look("nothing came again", 10*time.Second)
 	flows := append(hosts[0].facts.Flows[:0:0], hosts[0].facts.Flows...)
 	flows[0].LastSeen = d.now
 	hosts[0].facts.Flows = flows
