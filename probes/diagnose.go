@@ -121,6 +121,15 @@ func compareFindings(a, b Finding) int {
 	)
 }
 
+// Severities are those of the findings by their Key, to hold another report of the same hosts against.
+func (r Report) Severities() map[string]Severity {
+	out := make(map[string]Severity, len(r.Findings))
+	for _, f := range r.Findings {
+		out[f.Key()] = f.Severity
+	}
+	return out
+}
+
 // WorseThan compares how much two severities matter to clients.
 func (s Severity) WorseThan(other Severity) bool { return severityRank(s) < severityRank(other) }
 

@@ -145,7 +145,7 @@ func (m *root) simulate(msg screens.SimulateMsg) tea.Cmd {
 // difference says which findings a simulated change removes, adds, makes worse and leaves.
 func difference(before, after probes.Report) []string {
 	var out []string
-	had, has := findingKeys(before), findingKeys(after)
+	had, has := before.Severities(), after.Severities()
 	for _, f := range before.Findings {
 		if _, left := has[f.Key()]; !left {
 			out = append(out, "gone: "+f.Title)
@@ -164,14 +164,6 @@ func difference(before, after probes.Report) []string {
 	}
 	if n := len(after.Findings); n > 0 {
 		out = append(out, fmt.Sprintf("%d of %d findings would be left", n, len(before.Findings)))
-	}
-	return out
-}
-
-func findingKeys(r probes.Report) map[string]probes.Severity {
-	out := map[string]probes.Severity{}
-	for _, f := range r.Findings {
-		out[f.Key()] = f.Severity
 	}
 	return out
 }

@@ -261,10 +261,7 @@ func (o fixOptions) show(plan fixes.Plan, s *lvs.Snapshot) (fixes.Preview, error
 
 // brings is what is found after a change and was not before, or was not as bad.
 func brings(before, after probes.Report) []string {
-	had := map[string]probes.Severity{}
-	for _, f := range before.Findings {
-		had[f.Key()] = f.Severity
-	}
+	had := before.Severities()
 	var out []string
 	for _, f := range after.Findings {
 		if was, known := had[f.Key()]; f.Severity != probes.Note && (!known || f.Severity.WorseThan(was)) {
